@@ -1,0 +1,16 @@
+"""What the notebooks import: one idea per module, each importing only from those above it.
+
+settings → images → datasets → weights → models → conversion → extraction → services →
+vector_store, path_store → search → evaluation, fusion, explanation → plots → results
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from helpers.settings import TutorialError
+
+try:
+    __version__ = version("image-search-tutorial")
+except PackageNotFoundError:  # imported from a checkout that was not installed
+    __version__ = "0+checkout"
+
+__all__ = ["TutorialError", "__version__"]
