@@ -1,0 +1,387 @@
+"""How good a ranking is, measured against the photos' category labels.
+
+Conventions of this module: photos are numbered by their row in the dataset; `labels` has one
+set of categories per photo; a *ranking* is an int array [queries, k] of gallery rows, best
+first, in which the query itself never occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from helpers.settings import TutorialError
+
+Labels = Sequence[Collection[str]]
+
+QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
+
+
+class Interval(NamedTuple):
+    """A mean over queries with the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class PairedDifference(NamedTuple):
+    """How far model A lies above model B, query by query."""
+
+    difference: float
+    """Mean of A − B over queries."""
+    low: float
+    high: float
+    p: float
+    """Two-sided p-value of "no difference", between 1/resamples and 1."""
+    a_wins: float
+    """Share of resamples in which A's mean is the higher one, ties counted half."""
+
+
+# --- rankings ---------------------------------------------------------------------------------
+
+
+def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances, as Milvus' `L2` returns them: 2 − 2·cosine of unit vectors.
+
+    queries: [q, d], gallery: [n, d], unit rows. Returns float64 [q, n], rounded to nine
+    decimals, far below float32 precision, so that identical photos are at identical distances.
+    """
+    cosine = queries.astype(np.float64) @ gallery.astype(np.float64).T
+    return np.round(np.maximum(2 - 2 * cosine, 0), 9)
+
+
+def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k: int) -> np.ndarray:
+    """The k nearest gallery rows of every query by exhaustive comparison.
+
+    queries: [q, d], gallery: [n, d], unit rows; exclude: int [q], each query's own gallery row.
+    Returns int64 [q, k], ordered by (distance, row), so ties have one defined order.
+    Raises TutorialError when the gallery has fewer than k other photos.
+    """
+    _require_depth(k, len(gallery) - 1)
+    gallery = gallery.astype(np.float64)
+    rankings = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), QUERY_BLOCK):
+        block = slice(start, start + QUERY_BLOCK)
+        distances = squared_distances(queries[block], gallery)
+        distances[np.arange(len(distances)), exclude[block]] = np.inf
+        rankings[block] = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return rankings
+
+
+def random_rankings(queries: np.ndarray, photos: int, k: int, seed: int = 0) -> np.ndarray:
+    """Baseline: for every query a random order of the other photos.
+
+    queries: int [q], rows among `photos`. Returns int64 [q, k]; the seed fixes it.
+    """
+    _require_depth(k, photos - 1)
+    rng = np.random.default_rng(seed)
+    others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])
+    return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
+
+
+def frequency_rankings(
+    labels: Labels, queries: np.ndarray, k: int, leave_out: Collection[str] = ()
+) -> np.ndarray:
+    """Baseline that never looks at the query: photos with the most frequent categories first.
+
+    A photo's score is the number of categories it shares with all photos together, i.e. the
+    sum of its categories' photo counts; ties go to the lower row. Returns int64 [q, k].
+    """
+    _require_depth(k, len(labels) - 1)
+    shown, _ = category_matrix(labels, leave_out)
+    order = np.argsort(-(shown @ shown.sum(axis=0)), kind="stable")[: k + 1]
+    return np.stack([order[order != query][:k] for query in queries])
+
+
+# --- relevance --------------------------------------------------------------------------------
+
+
+def category_matrix(
+    labels: Labels, leave_out: Collection[str] = ()
+) -> tuple[np.ndarray, list[str]]:
+    """Which photo shows which category: float32 0/1 [photos, categories], and their names.
+
+    Categories are in alphabetical order; those in `leave_out` are dropped.
+    """
+    names = sorted(set().union(*labels) - set(leave_out))
+    matrix = np.array([[name in shown for name in names] for shown in labels], np.float32)
+    return matrix.reshape(len(labels), len(names)), names
+
+
+def query_rows(labels: Labels, leave_out: Collection[str] = ()) -> np.ndarray:
+    """Rows of the photos that can be judged: those sharing a category with another photo.
+
+    A photo without labels, one whose only labels are in `leave_out`, and one whose categories
+    occur nowhere else have no right answer that any ranking could find, so they are not
+    queries; they stay in the gallery. Returns int64 [q], ascending.
+    Raises TutorialError when nothing is left.
+    """
+    shown, _ = category_matrix(labels, leave_out)
+    rows = np.flatnonzero(shown @ (shown.sum(axis=0) > 1))
+    if not len(rows):
+        raise TutorialError(
+            "No two photos of this dataset share a category, so nothing can be evaluated: "
+            "set DATASET to photos with labels (`sample`, `coco`, or folders named by category)."
+        )
+    return rows
+
+
+def split_queries(queries: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two random halves of the queries: choose settings on one, report on the other."""
+    shuffled = np.random.default_rng(seed).permutation(queries)
+    return np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
+
+
+def relevance(
+    labels: Labels,
+    queries: np.ndarray,
+    gain: Literal["binary", "jaccard", "shared"],
+    leave_out: Collection[str] = (),
+) -> np.ndarray:
+    """What each photo is worth as an answer to each query: float32 [queries, photos].
+
+    binary: 1 if at least one category is shared. shared: number of shared categories.
+    jaccard: |shared| / |union| of the two category sets, 0 if both are empty.
+    A query is worth 0 as its own answer.
+    """
+    shown, _ = category_matrix(labels, leave_out)
+    value = shown[queries] @ shown.T
+    if gain == "binary":
+        value = (value > 0).astype(np.float32)
+    elif gain == "jaccard":
+        counts = shown.sum(axis=1)
+        union = counts[queries][:, None] + counts - value
+        value /= np.maximum(union, 1)
+    elif gain != "shared":
+        raise ValueError(f"unknown gain {gain!r}")
+    value[np.arange(len(value)), queries] = 0
+    return value
+
+
+# --- metrics ----------------------------------------------------------------------------------
+
+
+def precision_at_k(rankings: np.ndarray, binary: np.ndarray, k: int) -> np.ndarray:
+    """P@k: share of relevant photos among the first k. Returns float64 [queries].
+
+    P@k = (1/k) Σ_{i≤k} rel_i. Manning, Raghavan, Schütze, "Introduction to Information
+    Retrieval", 2008, section 8.4.
+    """
+    return _ranked(rankings, binary, k).mean(axis=1)
+
+
+def average_precision_at_k(rankings: np.ndarray, binary: np.ndarray, k: int) -> np.ndarray:
+    """AP@k: mean of P@i over the relevant places i ≤ k. Returns float64 [queries].
+
+    AP@k = Σ_{i≤k} rel_i·P@i / min(R, k), R the number of relevant photos in the whole gallery,
+    so the best possible first k score 1; 0 where R = 0. Its mean over queries is mAP@k. With
+    k = all photos it is the usual average precision (Manning et al. 2008, section 8.4;
+    scikit-learn's `average_precision_score`).
+    """
+    hits = _ranked(rankings, binary, k)
+    precision = hits.cumsum(axis=1) / np.arange(1, k + 1)
+    best = np.minimum((binary > 0).sum(axis=1), k)
+    return (hits * precision).sum(axis=1) / np.maximum(best, 1)
+
+
+def ndcg_at_k(rankings: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:
+    """nDCG@k: discounted gain of the first k over the best possible. Returns float64 [queries].
+
+    DCG@k = Σ_{i≤k} gain_i / log2(i + 1); nDCG@k = DCG@k / (DCG@k of the whole gallery sorted by
+    gain); 0 where no photo has any gain. Järvelin and Kekäläinen, "Cumulated gain-based
+    evaluation of IR techniques", 2002; equal to scikit-learn's `ndcg_score`.
+    """
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    best = -np.sort(np.partition(-gains, k - 1, axis=1)[:, :k], axis=1)
+    ideal = best.astype(np.float64) @ discounts
+    return np.divide(
+        _ranked(rankings, gains, k) @ discounts, ideal, out=np.zeros(len(gains)), where=ideal > 0
+    )
+
+
+def acg_at_k(rankings: np.ndarray, shared: np.ndarray, k: int) -> np.ndarray:
+    """ACG@k: mean number of categories shared with the first k. Returns float64 [queries].
+
+    ACG@k = (1/k) Σ_{i≤k} |shared_i|: the cumulated gain of Järvelin and Kekäläinen 2002 per
+    place, as usual for photos with several labels (Zhao et al., "Deep semantic ranking based
+    hashing for multi-label image retrieval", 2015). Not limited to 1.
+    """
+    return _ranked(rankings, shared, k).mean(axis=1)
+
+
+METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]]] = {
+    "p": ("binary", precision_at_k),
+    "map": ("binary", average_precision_at_k),
+    "ndcg": ("jaccard", ndcg_at_k),
+    "acg": ("shared", acg_at_k),
+}
+"""Name in tables and `build/results.json` → (gain of `relevance` it needs, function)."""
+
+
+def per_query(
+    metric: str,
+    rankings: np.ndarray,
+    labels: Labels,
+    queries: np.ndarray,
+    k: int,
+    leave_out: Collection[str] = (),
+) -> np.ndarray:
+    """One metric of METRICS for every query: float64 [queries].
+
+    rankings: int [queries, ≥ k], row i answering photo `queries[i]`.
+    Raises TutorialError when the rankings are shorter than k.
+    """
+    gain, function = METRICS[metric]
+    return function(rankings, relevance(labels, queries, gain, leave_out), k)
+
+
+def evaluate(
+    rankings: np.ndarray,
+    labels: Labels,
+    queries: np.ndarray,
+    ks: Sequence[int] = (1, 5, 10),
+    leave_out: Collection[str] = (),
+) -> dict[str, np.ndarray]:
+    """Every metric at every k: `{"ndcg@10": float64 [queries], …}`; arguments as `per_query`."""
+    gains = {gain: relevance(labels, queries, gain, leave_out) for gain, _ in METRICS.values()}
+    return {
+        f"{metric}@{k}": function(rankings, gains[gain], k)
+        for metric, (gain, function) in METRICS.items()
+        for k in ks
+    }
+
+
+def per_category(
+    values: np.ndarray, labels: Labels, queries: np.ndarray, leave_out: Collection[str] = ()
+) -> pd.DataFrame:
+    """Mean of a per-query metric over the queries that show each category.
+
+    values: [queries]. Returns one row per category with a query, most queries first, columns
+    `mean` and `queries` (their count). A query counts in each of its categories.
+    """
+    shown, names = category_matrix([labels[row] for row in queries], leave_out)
+    counts = shown.sum(axis=0).astype(int)
+    table = pd.DataFrame({"mean": values @ shown / counts, "queries": counts}, index=names)
+    return table.rename_axis("category").sort_values("queries", ascending=False, kind="stable")
+
+
+# --- uncertainty ------------------------------------------------------------------------------
+
+
+def bootstrap_ci(
+    values: np.ndarray, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of a per-query metric with its percentile bootstrap interval over queries.
+
+    values: [queries]. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
+    13. Equal values give an interval of length 0. Raises TutorialError for fewer than two
+    queries.
+    """
+    result = _bootstrap_mean(values, resamples, confidence, seed)
+    low, high = result.confidence_interval
+    return Interval(float(np.mean(values)), float(low), float(high))
+
+
+def paired_bootstrap(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> PairedDifference:
+    """Is A better than B? The mean of a − b over queries, resampled over queries.
+
+    a, b: [queries], the same metric of the same queries. The p-value is twice the smaller share
+    of resampled means on either side of 0, counted as (count + 1) / (resamples + 1) so that it
+    is never 0 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, chapter 4).
+    Raises TutorialError for fewer than two queries.
+    """
+    result = _bootstrap_mean(np.subtract(a, b), resamples, confidence, seed)
+    low, high = result.confidence_interval
+    means = result.bootstrap_distribution
+    smaller = min((means <= 0).sum(), (means >= 0).sum())
+    return PairedDifference(
+        difference=float(np.mean(np.subtract(a, b))),
+        low=float(low),
+        high=float(high),
+        p=float(min(1, 2 * (smaller + 1) / (resamples + 1))),
+        a_wins=float(np.mean((means > 0) + 0.5 * (means == 0))),
+    )
+
+
+# --- agreement of two models ------------------------------------------------------------------
+
+
+def overlap_at_k(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
+    """Share of the first k results that two models have in common: float64 [queries].
+
+    rankings_a, rankings_b: int [queries, ≥ k], same queries in the same order. Order within the
+    first k does not matter. Raises TutorialError when the rankings are shorter than k.
+    """
+    return _agreement(rankings_a, rankings_b, k)[:, -1]
+
+
+def rank_biased_overlap(
+    rankings_a: np.ndarray, rankings_b: np.ndarray, k: int, persistence: float = 0.9
+) -> np.ndarray:
+    """How alike two models order their first k results, 0 to 1: float64 [queries].
+
+    Chosen over Kendall's τ because two top-k lists hold different photos, where τ is undefined,
+    and because the first places matter most. With A_d the share in common among the first d,
+    RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d (Webber, Moffat, Zobel, "A similarity measure
+    for indefinite rankings", 2010, equation 32 for lists of equal length); p = 0.9 puts 86 % of
+    the weight on the first ten places.
+    """
+    agreement = _agreement(rankings_a, rankings_b, k)
+    decay = persistence ** np.arange(1, k + 1)
+    return agreement[:, -1] * decay[-1] + (1 - persistence) / persistence * (agreement @ decay)
+
+
+# --- shared -----------------------------------------------------------------------------------
+
+
+def _require_depth(k: int, available: int) -> None:
+    """Refuse a k that would give a shorter result than asked for."""
+    if not 1 <= k <= available:
+        raise TutorialError(
+            f"k = {k} was asked for, but only 1 to {available} are possible here: "
+            "choose k in that range, search deeper, or set DATASET to a dataset with more photos."
+        )
+
+
+def _ranked(rankings: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """Values [queries, photos] in ranking order: float64 [queries, k]."""
+    _require_depth(k, rankings.shape[1])
+    return np.take_along_axis(values, rankings[:, :k], axis=1).astype(np.float64)
+
+
+def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
+    """Share in common among the first d, for d = 1 … k: float64 [queries, k]."""
+    _require_depth(k, min(rankings_a.shape[1], rankings_b.shape[1]))
+    same = rankings_a[:, :k, None] == rankings_b[:, None, :k]
+    common = same.cumsum(axis=1).cumsum(axis=2)
+    return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
+
+
+def _bootstrap_mean(values: np.ndarray, resamples: int, confidence: float, seed: int):
+    """SciPy's percentile bootstrap of the mean; the same seed draws the same queries."""
+    if len(values) < 2:
+        raise TutorialError(
+            f"An interval over queries needs at least two of them, and there are {len(values)}: "
+            "set DATASET to a dataset with more labelled photos."
+        )
+    return stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="percentile",
+        batch=500,  # bounds the memory: 500 × queries
+        rng=np.random.default_rng(seed),
+    )
