@@ -1,0 +1,648 @@
+"""Photos with ids, paths and category labels: COCO-layout folders, COCO's server, plain folders."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import threading
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import requests
+import urllib3
+from pycocotools import mask as coco_mask
+from remotezip import RemoteZip, RemoteZipError
+from requests.adapters import HTTPAdapter
+
+from helpers.images import open_photo
+from helpers.progress import track
+from helpers.settings import TutorialError, display_path, load_settings, resolve
+
+ANIMALS = ("bear", "bird", "cat", "dog", "giraffe", "horse", "sheep", "zebra")
+"""The classes of the article's photos."""
+
+PHOTO_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg")
+    + (".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+"""Of files in plain folders. Pillow cannot read HEIC: such files are listed to be reported."""
+COCO_SPLITS = ("train2017", "val2017")
+CONNECTIONS = 8
+ATTEMPTS = 4
+BACKOFF_S = 0.5
+TIMEOUT_S = (5, 30)  # to connect, between two packets
+PROBE_TIMEOUT_S = 3
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One photo: positive 63-bit id, absolute path, names of the categories seen in it."""
+
+    id: int
+    path: Path
+    labels: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object in a photo, as COCO describes it."""
+
+    category: str
+    bbox: tuple[float, float, float, float]
+    """x, y of the upper left corner, width, height; in pixels."""
+    photo_size: tuple[int, int]
+    """Height and width of the photo, in pixels."""
+    segmentation: list | dict | None = field(repr=False)
+    """Polygons or run lengths, in COCO's form; None if the file has no outline."""
+
+    def mask(self) -> np.ndarray:
+        """The object's pixels: bool [height, width]. Raises TutorialError without an outline."""
+        if not self.segmentation:
+            raise TutorialError(
+                f"This {self.category} has no outline: its annotation file gives only boxes; "
+                "use `bbox` instead."
+            )
+        runs = self.segmentation
+        if isinstance(runs, list):
+            runs = coco_mask.merge(coco_mask.frPyObjects(runs, *self.photo_size))
+        elif isinstance(runs["counts"], list):
+            runs = coco_mask.frPyObjects(runs, *self.photo_size)
+        return coco_mask.decode(runs).astype(bool)
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Photos in a stable order: by id in COCO layouts, by relative path in plain folders."""
+
+    name: str
+    """As shown to the reader, such as `sample` or `coco-val2017-animals`."""
+    slug: str
+    """[a-z0-9_]+, different for every dataset; names files and collections made from it."""
+    records: tuple[ImageRecord, ...] = field(repr=False)
+    skipped: tuple[tuple[Path, str], ...] = ()
+    """Photos that are listed but cannot be used, each with the reason."""
+    note: str = ""
+    """What the reader should know about the choice of the photos."""
+    objects: Mapping[int, tuple[Annotation, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.records)
+
+    @property
+    def paths(self) -> list[Path]:
+        return [record.path for record in self.records]
+
+    @cached_property
+    def by_id(self) -> dict[int, ImageRecord]:
+        return {record.id: record for record in self.records}
+
+    @cached_property
+    def categories(self) -> dict[str, int]:
+        """Label → number of photos that have it, sorted by label."""
+        return dict(sorted(Counter(label for r in self.records for label in r.labels).items()))
+
+    def annotations(self, image_id: int) -> list[Annotation]:
+        """The objects outlined in a photo; none in a plain folder. KeyError for an unknown id."""
+        return list(self.objects.get(self.by_id[image_id].id, ()))
+
+    def banner(self) -> str:
+        """One or two lines for the top of a notebook."""
+        lines = [
+            f"Dataset {self.name}: {len(self)} photos, {len(self.categories)} categories.",
+            self.note,
+        ]
+        if self.skipped:
+            names = ", ".join(path.name for path, _ in self.skipped[:3])
+            more = ", …" if len(self.skipped) > 3 else ""
+            lines[1] += f" {len(self.skipped)} skipped: {names}{more}."
+        return "\n".join(line.strip() for line in lines if line)
+
+
+def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
+    """Open a dataset and check that every photo in it can be decoded.
+
+    - `sample`: the rendered photos that come with the tutorial.
+    - `coco`: the article's subset of COCO; what is missing is downloaded (see `fetch_coco`).
+    - `auto`: `coco` if its server answers or its photos are here already, else `sample`.
+    - a path: a folder in COCO's layout (`annotations/instances_<split>.json` and `<split>/`; all
+      splits are taken) or any folder of photos, where the first sub-folder's name is the label.
+    - None: what the environment's DATASET says.
+
+    Raises TutorialError, naming the file, if there is nothing usable or a file contradicts itself.
+    """
+    settings = load_settings()
+    choice = settings.dataset if name_or_path is None else name_or_path
+    if choice == "auto":
+        return _open_auto()
+    if choice == "coco":
+        return fetch_coco()
+    if choice == "sample":
+        folder = settings.data_dir / "sample"
+        if not folder.is_dir():
+            raise TutorialError(
+                f"The sample photos are not in {display_path(folder)!r}: restore the folder from "
+                "the tutorial's repository, or unset DATA_DIR."
+            )
+        return _open_coco_layout(folder, name="sample", slug="sample")
+    return _open_folder(resolve(choice))
+
+
+# Folders -------------------------------------------------------------------------------------
+
+
+def _open_folder(folder: Path) -> ImageDataset:
+    if not folder.is_dir():
+        raise TutorialError(
+            f"There is no folder {display_path(folder)!r}: set DATASET to auto, coco, sample or "
+            "the path of a folder of photos."
+        )
+    slug = f"{_slug(folder.name)}_{_digest(folder.as_posix())}"
+    if any(folder.glob("annotations/instances_*.json")):
+        return _open_coco_layout(folder, name=folder.name, slug=slug)
+    records = []
+    for path in _photo_files(folder):
+        relative = path.relative_to(folder)
+        labels = frozenset(relative.parts[:-1][:1])
+        records.append(ImageRecord(_path_id(relative.as_posix()), path, labels))
+    return _checked_dataset(folder, records, name=folder.name, slug=slug)
+
+
+def _photo_files(folder: Path) -> list[Path]:
+    """All photos below a folder by relative path, hidden files and folders left out."""
+    found = []
+    for parent, folder_names, file_names in os.walk(folder, onerror=_raise):
+        for name in folder_names:
+            _inside(Path(parent, name), folder)
+        folder_names[:] = [name for name in folder_names if not name.startswith(".")]
+        for name in file_names:
+            path = Path(parent, name)
+            if path.suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):
+                found.append(_inside(path, folder))
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _raise(error: OSError) -> None:
+    raise TutorialError(
+        f"The folder {display_path(Path(error.filename))!r} cannot be read: {error.strerror}; "
+        "change its permissions or move it out of the dataset."
+    ) from error
+
+
+def _path_id(relative: str) -> int:
+    """Positive 63-bit id of a photo: the first bits of the SHA-256 of its relative path."""
+    try:
+        digest = hashlib.sha256(relative.encode()).digest()
+    except UnicodeEncodeError as error:
+        raise TutorialError(
+            f"The file name {relative!a} is not valid UTF-8: rename the file."
+        ) from error
+    return int.from_bytes(digest[:8]) >> 1
+
+
+def _inside(path: Path, folder: Path) -> Path:
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise TutorialError(
+            f"{display_path(path)!r} is a link that leads out of {folder.name!r}: replace it by "
+            "the photos it points to, or remove it."
+        )
+    return path
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "photos"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+
+
+# COCO's layout -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Split:
+    """One annotation file, checked: everything in it by image id."""
+
+    folder: Path
+    file_names: dict[int, str]
+    objects: dict[int, tuple[Annotation, ...]]
+    category_names: frozenset[str]
+
+    def record(self, image_id: int) -> ImageRecord:
+        labels = frozenset(annotation.category for annotation in self.objects[image_id])
+        return ImageRecord(image_id, self.folder / self.file_names[image_id], labels)
+
+
+def _open_coco_layout(folder: Path, name: str, slug: str) -> ImageDataset:
+    files = sorted(folder.glob("annotations/instances_*.json"))
+    if not files:
+        raise TutorialError(
+            f"{display_path(folder)!r} has no annotations/instances_*.json: restore the folder."
+        )
+    records, objects = [], {}
+    for file in files:
+        split = _read_split(file)
+        if not split.folder.is_dir():
+            raise TutorialError(
+                f"{display_path(file)!r} describes photos in {display_path(split.folder)!r}, "
+                "which is not there: add that folder or move the annotation file away."
+            )
+        records += [split.record(image_id) for image_id in split.file_names]
+        objects |= split.objects
+    records.sort(key=lambda record: record.id)
+    return _checked_dataset(folder, records, name=name, slug=slug, objects=objects)
+
+
+def _read_split(file: Path) -> _Split:
+    """Read and check `annotations/instances_<split>.json`; its photos belong into `<split>/`."""
+
+    def wrong(what: str) -> TutorialError:
+        return TutorialError(f"{display_path(file)!r} {what}: replace the file by an intact one.")
+
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        names = {c["id"]: str(c["name"]) for c in content["categories"]}
+        images = [(i["id"], i["file_name"], (i["height"], i["width"])) for i in content["images"]]
+        annotations = [
+            (a["image_id"], a["category_id"], tuple(a["bbox"]), a.get("segmentation"))
+            for a in content["annotations"]
+        ]
+    except OSError as error:
+        raise wrong(f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise wrong(f"is not valid JSON ({error})") from error
+    except KeyError as error:
+        raise wrong(f"lacks the key {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise wrong(f"does not have the form of a COCO annotation file ({error})") from error
+
+    file_names: dict[int, str] = {}
+    sizes: dict[int, tuple[int, int]] = {}
+    for image_id, file_name, size in images:
+        if type(image_id) is not int or not 0 <= image_id < 2**63:
+            raise wrong(f"has the image id {image_id!r}, which is no 63-bit integer")
+        if image_id in file_names:
+            raise wrong(f"lists the image id {image_id} twice")
+        if not _is_plain_name(file_name):
+            raise wrong(f"lists {file_name!r}, which is not the plain name of a file")
+        file_names[image_id], sizes[image_id] = file_name, size
+    (file_name, count), *_ = Counter(file_names.values()).most_common(1) or [("", 0)]
+    if count > 1:
+        raise wrong(f"lists the file {file_name!r} {count} times")
+
+    objects: dict[int, list[Annotation]] = {image_id: [] for image_id in file_names}
+    for image_id, category_id, bbox, segmentation in annotations:
+        if image_id not in objects:
+            raise wrong(f"has an annotation for the unknown image {image_id!r}")
+        if category_id not in names:
+            raise wrong(f"has an annotation of the unknown category {category_id!r}")
+        annotation = Annotation(names[category_id], bbox, sizes[image_id], segmentation)
+        objects[image_id].append(annotation)
+    return _Split(
+        folder=file.parents[1] / file.stem.removeprefix("instances_"),
+        file_names=file_names,
+        objects={image_id: tuple(found) for image_id, found in objects.items()},
+        category_names=frozenset(names.values()),
+    )
+
+
+def _is_plain_name(name: object) -> bool:
+    """Whether a name stays in its folder on every system: no separator, drive, `..` or NUL."""
+    return (
+        isinstance(name, str)
+        and name not in {"", ".", ".."}
+        and "\0" not in name
+        and PurePosixPath(name).name == PureWindowsPath(name).name == name
+    )
+
+
+# Checking ------------------------------------------------------------------------------------
+
+
+def _checked_dataset(
+    folder: Path,
+    records: Sequence[ImageRecord],
+    *,
+    name: str,
+    slug: str,
+    note: str = "",
+    objects: Mapping[int, tuple[Annotation, ...]] | None = None,
+    progress: bool = True,
+) -> ImageDataset:
+    """The dataset of all records whose photo decodes; the others become `skipped`."""
+    _check_ids(records)
+    problems = _check_photos(folder, [r.path for r in records], slug=slug, progress=progress)
+    usable = tuple(record for record in records if record.path not in problems)
+    if not usable:
+        reason = next(iter(problems.values()), "no file in it has a photo's suffix such as .jpg")
+        raise TutorialError(
+            f"{display_path(folder)!r} holds no usable photo ({reason.rstrip('.')}): "
+            "put photos there or set DATASET to another folder."
+        )
+    return ImageDataset(name, slug, usable, tuple(problems.items()), note, objects or {})
+
+
+def _check_ids(records: Iterable[ImageRecord]) -> None:
+    seen: dict[int, Path] = {}
+    for record in records:
+        if other := seen.get(record.id):
+            raise TutorialError(
+                f"{display_path(other)!r} and {display_path(record.path)!r} have the same id "
+                f"{record.id}: rename or remove one of them."
+            )
+        seen[record.id] = record.path
+
+
+def _check_photos(
+    folder: Path, paths: Sequence[Path], *, slug: str, progress: bool
+) -> dict[Path, str]:
+    """Decode every photo, except those unchanged since the last time. Path → what is wrong."""
+    cache_file = load_settings().build_dir / "checked" / f"{slug}.json"
+    try:
+        cache = json.loads(cache_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # never written, or damaged: check everything again
+        cache = {}
+
+    def check(path: Path) -> tuple[list, str | None]:
+        try:
+            stat = _inside(path, folder).stat()
+        except FileNotFoundError:
+            return [], "the annotations list it, but the file is missing"
+        state = [stat.st_size, stat.st_mtime_ns]
+        known = cache.get(path.relative_to(folder).as_posix())
+        if known and known[0] == state:
+            return known
+        try:
+            open_photo(path)
+        except TutorialError as error:
+            return state, str(error)
+        return state, None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        checks = pool.map(check, paths)
+        checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
+        results = dict(zip(paths, checks, strict=True))
+    fresh = {path.relative_to(folder).as_posix(): result for path, result in results.items()}
+    _write_whole(cache_file, json.dumps(fresh).encode())
+    return {path: reason for path, (_, reason) in results.items() if reason}
+
+
+def _write_whole(target: Path, content: bytes) -> None:
+    """Write a file so that readers never see a part of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part_file(target)
+    try:
+        part.write_bytes(content)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+# COCO's server -------------------------------------------------------------------------------
+
+
+def fetch_coco(
+    classes: Sequence[str] = ANIMALS,
+    per_class: int = 25,
+    split: str = "val2017",
+    base_url: str | None = None,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> ImageDataset:
+    """A subset of COCO; annotations and photos that are not on disk yet are downloaded.
+
+    For each class in turn the `per_class` photos with the lowest ids that show it and are not yet
+    taken; `classes="all"` takes the whole split. `base_url` (default: COCO_BASE_URL) serves
+    `annotations/annotations_trainval2017.zip`, of which only the split's part is read, and
+    `<split>/<file_name>`. `folder` (default: `coco` in DATA_DIR) keeps what was fetched in the
+    same layout.
+
+    Raises TutorialError if the server fails or sends something else; running again resumes.
+    """
+    settings = load_settings()
+    base_url = (base_url or settings.coco_base_url).rstrip("/")
+    folder = resolve(folder or settings.data_dir / "coco")
+    if split not in COCO_SPLITS:
+        raise TutorialError(f"COCO has no split {split!r}: use one of {', '.join(COCO_SPLITS)}.")
+    file = folder / "annotations" / f"instances_{split}.json"
+    with _session() as session:
+        if not file.is_file():
+            _fetch_annotations(session, base_url, file, progress)
+        selection = _select(_read_split(file), classes, per_class)
+        problems = _check_photos(
+            folder, [r.path for r in selection.records], slug=selection.slug, progress=progress
+        )
+        _fetch_photos(session, base_url, sorted(problems), progress)
+    return _checked_dataset(
+        folder,
+        selection.records,
+        name=selection.name,
+        slug=selection.slug,
+        note=selection.note,
+        objects=selection.objects,
+        progress=progress,
+    )
+
+
+def _select(split: _Split, classes: Sequence[str], per_class: int) -> ImageDataset:
+    """The photos a selection names, by id, before they are known to exist."""
+    taken: set[int] = set()
+    short = []
+    if classes == "all":
+        kind, taken = "all", set(split.file_names)
+    else:
+        classes = (classes,) if isinstance(classes, str) else tuple(classes)
+        if unknown := [name for name in classes if name not in split.category_names]:
+            raise TutorialError(
+                f"COCO has no class {unknown[0]!r}: use "
+                f"{', '.join(sorted(split.category_names))} or classes='all'."
+            )
+        if per_class < 1 or not classes:
+            raise TutorialError("Select at least one class and one photo per class.")
+        animals = classes == ANIMALS and per_class == 25
+        kind = "animals" if animals else f"{'-'.join(classes)}-{per_class}"
+        by_id = [split.record(image_id) for image_id in sorted(split.file_names)]
+        for name in classes:
+            having = [r.id for r in by_id if name in r.labels and r.id not in taken][:per_class]
+            taken.update(having)
+            if len(having) < per_class:
+                short.append(f"{name} {len(having)}")
+    ids = sorted(taken)
+    name = f"coco-{split.folder.name}-{kind}"
+    note = f"Fewer than {per_class} photos each of: {', '.join(short)}." if short else ""
+    return ImageDataset(
+        name=name,
+        slug=f"{_slug(name)}_{_digest(str(ids))}",
+        records=tuple(split.record(image_id) for image_id in ids),
+        note=note,
+        objects={image_id: split.objects[image_id] for image_id in ids},
+    )
+
+
+def _session() -> requests.Session:
+    """A session that tries again, more and more slowly, and follows no redirect."""
+    retry = urllib3.Retry(
+        total=ATTEMPTS,
+        redirect=0,
+        backoff_factor=BACKOFF_S,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+    )
+    session = requests.Session()
+    adapter = HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _fetch_annotations(
+    session: requests.Session, base_url: str, file: Path, progress: bool
+) -> None:
+    """Read one member out of the remote archive by range requests (5 of 241 MB for val2017)."""
+    url = f"{base_url}/annotations/annotations_trainval2017.zip"
+    member = f"annotations/{file.name}"
+    part = _part_file(file)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with (
+            RemoteZip(url, session=session, timeout=TIMEOUT_S, allow_redirects=False) as archive,
+            archive.open(member) as source,
+            part.open("wb") as target,
+        ):
+            pieces = math.ceil(archive.getinfo(member).file_size / MIB)
+            blocks = iter(partial(source.read, MIB), b"")
+            for block in track(
+                blocks, total=pieces, unit="MiB", label="annotations", enabled=progress
+            ):
+                target.write(block)
+        part.replace(file)
+    except (
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        RemoteZipError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+    ) as error:
+        raise _fetch_error(url, str(error) or type(error).__name__, "nothing is kept") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fetch_photos(
+    session: requests.Session, base_url: str, paths: Sequence[Path], progress: bool
+) -> None:
+    """Fetch photos to `<folder>/<split>/<name>`, eight at a time; the first failure ends it."""
+
+    def url(path: Path) -> str:
+        return f"{base_url}/{path.parent.name}/{quote(path.name)}"
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        pending = {pool.submit(_fetch_photo, session, url(path), path): path for path in paths}
+        done = 0
+        try:
+            for future in track(
+                as_completed(pending),
+                total=len(paths),
+                unit="photos",
+                label="downloading",
+                enabled=progress,
+            ):
+                future.result()
+                done += 1
+        except (requests.RequestException, TutorialError) as error:
+            kept = f"{done} of {len(paths)} missing photos are fetched"
+            raise _fetch_error(url(pending[future]), str(error), kept) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _fetch_photo(session: requests.Session, url: str, path: Path) -> None:
+    """Put a photo in its place once it is complete and decodes; a damaged body is tried again."""
+    part = _part_file(path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(ATTEMPTS):
+        try:
+            response = session.get(url, timeout=TIMEOUT_S, allow_redirects=False)
+            if response.status_code != 200:
+                raise requests.HTTPError(f"the server answers {response.status_code}")
+            part.write_bytes(response.content)
+            open_photo(part)
+            part.replace(path)
+            return
+        except (requests.exceptions.ChunkedEncodingError, TutorialError):
+            if attempt == ATTEMPTS - 1:
+                raise
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _fetch_error(url: str, reason: str, kept: str) -> TutorialError:
+    return TutorialError(
+        f"{url} could not be fetched ({reason.rstrip('.')}); {kept}: run again to resume, set "
+        "COCO_BASE_URL to another server, or DATASET=sample to do without."
+    )
+
+
+def _open_auto() -> ImageDataset:
+    settings = load_settings()
+    host = urlsplit(settings.coco_base_url).netloc
+    if _coco_is_complete(settings.data_dir / "coco"):
+        note = "DATASET=auto took COCO, which is on disk already."
+    elif _answers(f"{settings.coco_base_url}/annotations/annotations_trainval2017.zip"):
+        note = f"DATASET=auto took COCO from {host}."
+    else:
+        note = (
+            f"DATASET=auto took the rendered sample: {host} does not serve COCO here "
+            f"(asked for {PROBE_TIMEOUT_S} s)."
+        )
+        return replace(open_dataset("sample"), note=note)
+    dataset = fetch_coco()
+    return replace(dataset, note=f"{note} {dataset.note}".strip())
+
+
+def _coco_is_complete(folder: Path) -> bool:
+    file = folder / "annotations" / "instances_val2017.json"
+    if not file.is_file():
+        return False
+    return all(record.path.is_file() for record in _select(_read_split(file), ANIMALS, 25))
+
+
+def _answers(url: str) -> bool:
+    """Whether a file is served within three seconds, looking up the host's name included."""
+    status = []
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            reply = requests.head(url, timeout=PROBE_TIMEOUT_S, allow_redirects=False)
+            status.append(reply.status_code)
+
+    # A thread, because no timeout covers the name look-up; a daemon, so that one that hangs does
+    # not keep the kernel from ending.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_TIMEOUT_S)
+    return status == [200]

@@ -1,0 +1,44 @@
+"""A progress bar that leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def track(
+    iterable: Iterable[T], *, total: int, unit: str, label: str, enabled: bool = True
+) -> Iterator[T]:
+    """Yield the items of `iterable`, with a bar if that takes longer than half a second.
+
+    The bar shows in a terminal (on stderr) and in a notebook that someone is sitting at, and goes
+    away at the end. Where nobody watches – nbconvert, nbclient, nbval, a pipe – there is none, so
+    that an executed notebook holds only its own outputs.
+    """
+    stream = _watched_stream() if enabled else None
+    yield from tqdm(
+        iterable,
+        total=total,
+        unit=f" {unit}",
+        desc=label,
+        leave=False,
+        delay=0.5,
+        file=stream,
+        disable=stream is None,
+    )
+
+
+def _watched_stream() -> TextIO | None:
+    if sys.stderr.isatty():
+        return sys.stderr
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    # A front end says with every request whether someone could answer an `input()`:
+    # JupyterLab and VS Code can, nbclient and nbval cannot.
+    request = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return sys.stdout if request.get("content", {}).get("allow_stdin") else None
