@@ -1,0 +1,330 @@
+"""Milvus collections: one per model, with each photo's vector, path and labels under its id.
+
+The calls work on Milvus Lite 3.2 and on Milvus from 2.3.5. Milvus returns the squared L2 distance:
+for unit vectors 2 - 2 * cosine similarity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+from tqdm import tqdm
+
+from helpers.services import quiet_pymilvus
+from helpers.settings import TutorialError
+
+# An unknown index type is accepted at creation and fails later in the background, hence the list.
+INDEX_PARAMETERS: dict[str, dict[str, int]] = {
+    "FLAT": {},
+    "IVF_FLAT": {"nlist": 128},
+    "HNSW": {"M": 16, "efConstruction": 200},
+}
+RECIPE = "recipe"  # the collection property that records what the vectors were made with
+PATH_BYTES = 4096
+LABELS_PER_PHOTO = 1024
+LABEL_BYTES = 256
+SEARCH_BATCH = 256
+SAME_DISTANCE = 1e-4  # squared L2 up to which two unit vectors in float32 count as one
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One search result; `distance` is the squared L2 distance, `rank` starts at 1."""
+
+    id: int
+    distance: float
+    rank: int
+    path: str
+    labels: frozenset[str]
+
+
+def collection_name(dataset_slug: str, model: str, preset: str, precision: str) -> str:
+    """Name of the collection for one dataset and model, in the characters Milvus allows.
+
+    Hyphens become underscores. Where other characters have to go as well, a digest of the original
+    keeps two names apart.
+    """
+    wanted = "_".join((dataset_slug, model, preset, precision))
+    name = re.sub(r"[^A-Za-z0-9_]", "_", wanted)
+    if name != wanted.replace("-", "_"):
+        name += "_" + hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return name if re.match(r"[A-Za-z_]", name) else "_" + name
+
+
+def ensure_collection(
+    client: MilvusClient,
+    name: str,
+    dim: int,
+    *,
+    description: Mapping[str, Any],
+    index_type: str = "FLAT",
+) -> None:
+    """Create the collection `name` for vectors [dim], or check that the existing one fits.
+
+    `description` (JSON values: model, preset, precision, weights digest, …) is recorded as the
+    collection's property `recipe`. Raises TutorialError for an unsupported `index_type` and for an
+    existing collection of another dimension, another recipe or another index.
+    """
+    if index_type not in INDEX_PARAMETERS:
+        raise TutorialError(
+            f"Index type {index_type!r} is not supported: use one of {', '.join(INDEX_PARAMETERS)}."
+        )
+    recipe = json.dumps(dict(description), sort_keys=True, ensure_ascii=False)
+    if client.has_collection(name):
+        _check_collection(client, name, dim, recipe, index_type)
+    else:
+        schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+        schema.add_field("path", DataType.VARCHAR, max_length=PATH_BYTES)
+        schema.add_field(
+            "labels",
+            DataType.ARRAY,
+            element_type=DataType.VARCHAR,
+            max_capacity=LABELS_PER_PHOTO,
+            max_length=LABEL_BYTES,
+        )
+        index = client.prepare_index_params()
+        index.add_index(
+            "vector",
+            index_type=index_type,
+            metric_type="L2",
+            params=INDEX_PARAMETERS[index_type],
+        )
+        client.create_collection(
+            name,
+            schema=schema,
+            index_params=index,
+            consistency_level="Strong",
+            properties={RECIPE: recipe},
+        )
+    client.load_collection(name)
+
+
+def _check_collection(
+    client: MilvusClient, name: str, dim: int, recipe: str, index_type: str
+) -> None:
+    found = client.describe_collection(name)
+    fields = {field["name"]: field["params"] for field in found["fields"]}
+    index = client.describe_index(name, "vector") or {}
+    for what, there, wanted in (
+        ("vectors of dimension", fields.get("vector", {}).get("dim"), dim),
+        ("vectors of the recipe", found["properties"].get(RECIPE), recipe),
+        ("an index of type", index.get("index_type"), index_type),
+    ):
+        if there != wanted:
+            raise TutorialError(
+                f"The collection {name!r} holds {what} {there}, not {wanted}: drop it with "
+                f'`client.drop_collection("{name}")` and run notebook 03 again.'
+            )
+
+
+def store(
+    client: MilvusClient,
+    name: str,
+    ids: Sequence[int],
+    vectors: np.ndarray,
+    paths: Sequence[str],
+    labels: Sequence[Collection[str]],
+    *,
+    batch_size: int = 1000,
+    progress: bool = True,
+) -> list[int]:
+    """Make the collection hold exactly these rows; running it twice changes nothing.
+
+    Rows are upserted by id, then rows with other ids are deleted. `vectors` is float32 [n, dim];
+    `paths` are relative POSIX paths of at most 4096 bytes. Returns the ids as Milvus returned them.
+    Raises TutorialError for repeated ids, values that are not finite, an overlong path, and where
+    the collection ends up with another number of rows.
+    """
+    _check_rows(ids, vectors, paths, labels)
+    returned: list[int] = []
+    with tqdm(total=len(ids), desc=name, unit="photo", disable=not progress) as bar:
+        for start in range(0, len(ids), batch_size):
+            batch = slice(start, start + batch_size)
+            rows = [
+                {
+                    "id": int(id_),
+                    "vector": vector,
+                    "path": _escape(path),
+                    "labels": sorted(map(_escape, names)),
+                }
+                for id_, vector, path, names in zip(
+                    ids[batch], vectors[batch], paths[batch], labels[batch], strict=True
+                )
+            ]
+            returned += client.upsert(name, rows)["ids"]
+            bar.update(len(rows))
+    client.flush(name)
+    _delete_others(client, name, returned)
+    rows_stored = count(client, name)
+    if rows_stored != len(ids):
+        raise TutorialError(
+            f"The collection {name!r} holds {rows_stored} rows after {len(ids)} were stored: drop "
+            f'it with `client.drop_collection("{name}")` and run notebook 03 again.'
+        )
+    return returned
+
+
+def _check_rows(
+    ids: Sequence[int],
+    vectors: np.ndarray,
+    paths: Sequence[str],
+    labels: Sequence[Collection[str]],
+) -> None:
+    if not len(ids) == len(vectors) == len(paths) == len(labels):
+        raise TutorialError(
+            f"Ids, vectors, paths and labels differ in number ({len(ids)}, {len(vectors)}, "
+            f"{len(paths)}, {len(labels)}): extract the vectors again (notebook 02)."
+        )
+    if len(set(ids)) != len(ids):
+        raise TutorialError("Some photos share an id: give every photo of the dataset its own.")
+    if not np.isfinite(vectors).all():
+        raise TutorialError(
+            "Some vectors hold NaN or infinity: extract the vectors again (notebook 02)."
+        )
+    longest = max(map(_escape, paths), key=lambda path: len(path.encode()), default="")
+    if len(longest.encode()) > PATH_BYTES:
+        raise TutorialError(f"The path {longest!r} exceeds {PATH_BYTES} bytes: shorten it.")
+
+
+def _delete_others(client: MilvusClient, name: str, ids: Collection[int]) -> None:
+    if count(client, name) == len(ids):
+        return
+    wanted, others = set(ids), []
+    with quiet_pymilvus():  # Milvus Lite issues no read timestamp, of which pymilvus warns
+        pages = client.query_iterator(name, batch_size=1000, filter="", output_fields=["id"])
+        while page := pages.next():
+            others += [row["id"] for row in page if row["id"] not in wanted]
+        pages.close()
+    for start in range(0, len(others), 1000):
+        client.delete(name, ids=others[start : start + 1000])
+    client.flush(name)
+
+
+def count(client: MilvusClient, name: str) -> int:
+    """Exact number of rows in the collection, all earlier writes included."""
+    rows = client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")
+    return int(rows[0]["count(*)"])
+
+
+def search(
+    client: MilvusClient,
+    name: str,
+    vectors: np.ndarray,
+    limit: int,
+    *,
+    exclude: Sequence[int] | None = None,
+    filter: str | None = None,
+    filter_params: Mapping[str, Any] | None = None,
+) -> list[list[Hit]]:
+    """The `limit` nearest rows to each of `vectors` [m, dim], by (distance, id).
+
+    `exclude` gives one id per query that is no answer to it: the query's own. `filter` is a Milvus
+    expression such as `ARRAY_CONTAINS(labels, {label})`, whose `{name}` placeholders are filled
+    from `filter_params`. Lists are shorter where the collection has fewer rows.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if exclude is not None and len(exclude) != len(vectors):
+        raise ValueError(f"{len(exclude)} ids to exclude for {len(vectors)} queries")
+    fetched = limit + (exclude is not None)
+    found: list[list[Hit]] = []
+    for start in range(0, len(vectors), SEARCH_BATCH):
+        answers = client.search(
+            name,
+            data=vectors[start : start + SEARCH_BATCH],
+            anns_field="vector",
+            limit=fetched,
+            filter=_filled(filter or "", filter_params or {}),
+            output_fields=["path", "labels"],
+            # Milvus ignores the parameter that the collection's index does not know.
+            search_params={
+                "metric_type": "L2",
+                "params": {"ef": max(64, 2 * fetched), "nprobe": 16},
+            },
+            consistency_level="Strong",
+        )
+        found += [
+            _hits(answer, limit, None if exclude is None else int(exclude[query]))
+            for query, answer in enumerate(answers, start=start)
+        ]
+    return found
+
+
+def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None) -> list[Hit]:
+    rows = sorted(
+        (row for row in answer if row["id"] != excluded),
+        key=lambda row: (row["distance"], row["id"]),
+    )
+    return [
+        Hit(
+            id=row["id"],
+            distance=row["distance"],
+            rank=rank,
+            path=_unescape(row["entity"]["path"]),
+            labels=frozenset(map(_unescape, row["entity"]["labels"])),
+        )
+        for rank, row in enumerate(rows[:limit], start=1)
+    ]
+
+
+def check_self_first(
+    client: MilvusClient, name: str, ids: Sequence[int], vectors: np.ndarray
+) -> int:
+    """Check that every stored vector finds itself at distance 0; returns how many were checked.
+
+    Identical vectors (copies of a photo) tie for rank 1. Raises TutorialError with the number of
+    those that do not find themselves.
+    """
+    lost: list[int] = []
+    asked = list(range(len(ids)))
+    # Ten hits show all copies of nearly every photo; where they do not, ask for more.
+    for limit in (10, 1000):
+        crowded = []
+        for row, hits in zip(asked, search(client, name, vectors[asked], limit), strict=True):
+            same = [hit.id for hit in hits if hit.distance <= SAME_DISTANCE]
+            if ids[row] not in same:
+                (crowded if len(same) == limit else lost).append(row)
+        asked = crowded
+    lost += asked
+    if lost:
+        raise TutorialError(
+            f"{len(lost)} of {len(ids)} vectors in the collection {name!r} do not find themselves "
+            f"(id {ids[lost[0]]} is the first): drop it with "
+            f'`client.drop_collection("{name}")` and run notebook 03 again.'
+        )
+    return len(ids)
+
+
+def _filled(expression: str, values: Mapping[str, Any]) -> str:
+    """The expression with its `{name}` placeholders replaced by quoted literals.
+
+    Done here because Milvus Lite 3.2, and Milvus before 2.5, do not fill filter templates.
+    """
+
+    def literal(match: re.Match[str]) -> str:
+        return json.dumps(
+            values[match[1]], ensure_ascii=False, default=lambda value: value.tolist()
+        )
+
+    return re.sub(r"\{(\w+)\}", literal, expression)
+
+
+def _escape(text: str) -> str:
+    """Make a path or label valid UTF-8: bytes that were none become `\\udcXX`, `\\` doubles."""
+    return text.replace("\\", r"\\").encode("utf-8", "backslashreplace").decode()
+
+
+def _unescape(text: str) -> str:
+    return re.sub(
+        r"\\(\\|u(dc[89a-f][0-9a-f]))",
+        lambda match: chr(int(match[2], 16)) if match[2] else "\\",
+        text,
+    )
