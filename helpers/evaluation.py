@@ -7,12 +7,13 @@ first, in which the query itself never occurs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.metrics.pairwise import euclidean_distances
 
 from helpers.settings import TutorialError
 
@@ -48,11 +49,13 @@ class PairedDifference(NamedTuple):
 def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances, as Milvus' `L2` returns them: 2 − 2·cosine of unit vectors.
 
-    queries: [q, d], gallery: [n, d], unit rows. Returns float64 [q, n], rounded to nine
-    decimals, far below float32 precision, so that identical photos are at identical distances.
+    queries: [q, d], gallery: [n, d]. Returns float64 [q, n], rounded to nine decimals, far
+    below float32 precision, so that identical photos are at identical distances.
     """
-    cosine = queries.astype(np.float64) @ gallery.astype(np.float64).T
-    return np.round(np.maximum(2 - 2 * cosine, 0), 9)
+    distances = euclidean_distances(
+        np.asarray(queries, np.float64), np.asarray(gallery, np.float64), squared=True
+    )
+    return np.round(distances, 9)
 
 
 def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k: int) -> np.ndarray:
@@ -63,7 +66,7 @@ def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k:
     Raises TutorialError when the gallery has fewer than k other photos.
     """
     _require_depth(k, len(gallery) - 1)
-    gallery = gallery.astype(np.float64)
+    gallery = np.asarray(gallery, np.float64)
     rankings = np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), QUERY_BLOCK):
         block = slice(start, start + QUERY_BLOCK)
@@ -282,9 +285,7 @@ def bootstrap_ci(
     13. Equal values give an interval of length 0. Raises TutorialError for fewer than two
     queries.
     """
-    result = _bootstrap_mean(values, resamples, confidence, seed)
-    low, high = result.confidence_interval
-    return Interval(float(np.mean(values)), float(low), float(high))
+    return _bootstrap_mean(values, resamples, confidence, seed)[0]
 
 
 def paired_bootstrap(
@@ -302,14 +303,10 @@ def paired_bootstrap(
     is never 0 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, chapter 4).
     Raises TutorialError for fewer than two queries.
     """
-    result = _bootstrap_mean(np.subtract(a, b), resamples, confidence, seed)
-    low, high = result.confidence_interval
-    means = result.bootstrap_distribution
+    interval, means = _bootstrap_mean(np.subtract(a, b), resamples, confidence, seed)
     smaller = min((means <= 0).sum(), (means >= 0).sum())
     return PairedDifference(
-        difference=float(np.mean(np.subtract(a, b))),
-        low=float(low),
-        high=float(high),
+        *interval,
         p=float(min(1, 2 * (smaller + 1) / (resamples + 1))),
         a_wins=float(np.mean((means > 0) + 0.5 * (means == 0))),
     )
@@ -334,9 +331,9 @@ def rank_biased_overlap(
 
     Chosen over Kendall's τ because two top-k lists hold different photos, where τ is undefined,
     and because the first places matter most. With A_d the share in common among the first d,
-    RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d (Webber, Moffat, Zobel, "A similarity measure
-    for indefinite rankings", 2010, equation 32 for lists of equal length); p = 0.9 puts 86 % of
-    the weight on the first ten places.
+    RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d, the extrapolated form of Webber, Moffat,
+    Zobel, "A similarity measure for indefinite rankings", 2010; p = `persistence` = 0.9 puts
+    86 % of the weight on the first ten places.
     """
     agreement = _agreement(rankings_a, rankings_b, k)
     decay = persistence ** np.arange(1, k + 1)
@@ -350,8 +347,8 @@ def _require_depth(k: int, available: int) -> None:
     """Refuse a k that would give a shorter result than asked for."""
     if not 1 <= k <= available:
         raise TutorialError(
-            f"k = {k} was asked for, but only 1 to {available} are possible here: "
-            "choose k in that range, search deeper, or set DATASET to a dataset with more photos."
+            f"k = {k} is not between 1 and the {available} photos that can be ranked here: "
+            "choose a smaller k, search deeper, or set DATASET to a dataset with more photos."
         )
 
 
@@ -365,18 +362,20 @@ def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.nda
     """Share in common among the first d, for d = 1 … k: float64 [queries, k]."""
     _require_depth(k, min(rankings_a.shape[1], rankings_b.shape[1]))
     same = rankings_a[:, :k, None] == rankings_b[:, None, :k]
-    common = same.cumsum(axis=1).cumsum(axis=2)
+    common = same.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
     return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
 
 
-def _bootstrap_mean(values: np.ndarray, resamples: int, confidence: float, seed: int):
-    """SciPy's percentile bootstrap of the mean; the same seed draws the same queries."""
+def _bootstrap_mean(
+    values: np.ndarray, resamples: int, confidence: float, seed: int
+) -> tuple[Interval, np.ndarray]:
+    """The interval of the mean, and the resampled means [resamples]."""
     if len(values) < 2:
         raise TutorialError(
             f"An interval over queries needs at least two of them, and there are {len(values)}: "
             "set DATASET to a dataset with more labelled photos."
         )
-    return stats.bootstrap(
+    result = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
@@ -385,3 +384,5 @@ def _bootstrap_mean(values: np.ndarray, resamples: int, confidence: float, seed:
         batch=500,  # bounds the memory: 500 × queries
         rng=np.random.default_rng(seed),
     )
+    interval = Interval(float(np.mean(values)), *map(float, result.confidence_interval))
+    return interval, result.bootstrap_distribution

@@ -1,0 +1,170 @@
+"""Combining models: their result lists, as Milvus' rankers do, or their vectors.
+
+A model is one *route*. Every route answers the same queries, with `depth` results each; depths
+may differ between routes. Photos are named by any integer ids: Milvus' or gallery rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
+
+from helpers.settings import TutorialError
+
+
+def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
+    """Milvus' normalisation (`norm_score=True`) of a search score, higher is better.
+
+    L2 (squared distance d ≥ 0): 1 − 2·atan(d)/π, in (0, 1]. COSINE: (1 + s)/2, in [0, 1].
+    IP: 1/2 + atan(s)/π, in (0, 1). The formulas of Milvus from 2.4 on and of Milvus Lite 3
+    (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `score`.
+    """
+    score = np.asarray(score, np.float64)
+    if metric == "L2":
+        return 1 - 2 * np.arctan(score) / np.pi
+    if metric == "COSINE":
+        return (1 + score) / 2
+    if metric == "IP":
+        return 0.5 + np.arctan(score) / np.pi
+    raise ValueError(f"unknown metric {metric!r}")
+
+
+def reciprocal_rank_fusion(
+    rankings: Sequence[np.ndarray], k: int, constant: int = 60
+) -> tuple[np.ndarray, np.ndarray]:
+    """Milvus' `RRFRanker(constant)`: score = Σ over routes of 1 / (constant + rank), rank from 1.
+
+    rankings: per route int [queries, depth], best first. Returns the k best ids, int64
+    [queries, k], ties to the lower id as in Milvus, and their scores, float64 [queries, k].
+    A photo missing from a route gets nothing from it. Source: Cormack, Clarke, Büttcher,
+    "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", 2009.
+    Raises TutorialError when the routes hold fewer than k photos together.
+    """
+    scores = [
+        np.broadcast_to(1 / (constant + np.arange(1, route.shape[1] + 1)), route.shape)
+        for route in rankings
+    ]
+    return _best_sums(rankings, scores, k)
+
+
+def weighted_fusion(
+    rankings: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    weights: Sequence[float],
+    k: int,
+    metric: str = "L2",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Milvus' `WeightedRanker(*weights, norm_score=True)`: Σ of weight · normalized_score.
+
+    rankings: per route int [queries, depth]; scores: the same shape, as Milvus returns them
+    under `metric`; weights: one per route, 0 to 1. Returns ids and scores as
+    `reciprocal_rank_fusion` does. A photo missing from a route counts 0 there, below any photo
+    the route found: fetch several times k from every route.
+    Raises TutorialError for weights outside 0 to 1, for a wrong number of them, and when the
+    routes hold fewer than k photos together.
+    """
+    _require_weights(weights, len(rankings))
+    weighted = [
+        weight * normalized_score(route, metric)
+        for weight, route in zip(weights, scores, strict=True)
+    ]
+    return _best_sums(rankings, weighted, k)
+
+
+def sweep_weights(
+    rankings: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    weights: Sequence[float],
+    k: int,
+    metric: str = "L2",
+) -> dict[float, np.ndarray]:
+    """`weighted_fusion` of two routes for each weight of the second; the first gets the rest.
+
+    weights: 0 (first model alone) to 1 (second alone). Returns {weight: int64 [queries, k]}.
+    """
+    return {
+        weight: weighted_fusion(rankings, scores, (1 - weight, weight), k, metric)[0]
+        for weight in map(float, weights)
+    }
+
+
+def concatenate(embeddings: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """One unit vector per photo out of several: float32 [photos, Σ dimensions].
+
+    embeddings: per model [photos, dimension], unit rows; weights: one per model, 0 to 1. Each
+    block is scaled by √(weight / Σ weights), so the cosine of two results is the weighted mean
+    of the models' cosines. Raises TutorialError for weights outside 0 to 1, a wrong number of
+    them, or all 0.
+    """
+    _require_weights(weights, len(embeddings))
+    shares = np.asarray(weights, np.float64) / np.sum(weights)
+    blocks = [
+        np.sqrt(share) * np.asarray(block, np.float64)
+        for share, block in zip(shares, embeddings, strict=True)
+    ]
+    return np.hstack(blocks).astype(np.float32)
+
+
+def whiten(embeddings: np.ndarray, fit_rows: np.ndarray, dimensions: int = 128) -> np.ndarray:
+    """PCA-whitened unit vectors: float32 [photos, dimensions].
+
+    embeddings: [photos, d]; fit_rows: int, the photos the PCA may see (those that are not
+    queries). The mean of these is subtracted and each principal direction scaled to variance 1,
+    so that directions common to all photos no longer dominate: Jégou and Chum, "Negative
+    evidences and co-occurences in image retrieval: the benefit of PCA and whitening", 2012.
+    Raises TutorialError when these photos do not span that many dimensions.
+    """
+    fitted = np.asarray(embeddings, np.float64)[fit_rows]
+    spanned = 0
+    if len(fitted) > 1:
+        pca = PCA(min(dimensions, *fitted.shape), whiten=True, random_state=0).fit(fitted)
+        spanned = int((pca.singular_values_ > 1e-4).sum())  # below: float32 noise, not variance
+    if spanned < dimensions:
+        raise TutorialError(
+            f"The {len(fitted)} photos that whitening is fitted on span {spanned} dimensions, "
+            f"not the {dimensions} asked for: choose fewer dimensions, or set DATASET to a "
+            "dataset with more photos."
+        )
+    return normalize(pca.transform(embeddings)).astype(np.float32)
+
+
+def _best_sums(
+    rankings: Sequence[np.ndarray], scores: Sequence[np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the scores of each photo over the routes; the k best by (score, lower id)."""
+    ids = np.hstack(rankings)
+    queries = len(ids)
+    hits = pd.DataFrame(
+        {
+            "query": np.repeat(np.arange(queries), ids.shape[1]),
+            "id": ids.ravel(),
+            "score": np.hstack(scores).ravel(),
+        }
+    )
+    fused = hits.groupby(["query", "id"], as_index=False)["score"].sum()
+    fewest = int(fused.groupby("query").size().min())
+    if not 1 <= k <= fewest:
+        raise TutorialError(
+            f"k = {k} fused results were asked for, but for one query the models found only "
+            f"{fewest} photos together: choose a smaller k or fetch more from each model."
+        )
+    fused = fused.sort_values(["query", "score", "id"], ascending=[True, False, True])
+    best = fused.groupby("query").head(k)
+    return (
+        best["id"].to_numpy(np.int64).reshape(queries, k),
+        best["score"].to_numpy().reshape(queries, k),
+    )
+
+
+def _require_weights(weights: Sequence[float], routes: int) -> None:
+    """Milvus' rules for weights, plus that not all are 0."""
+    valid = len(weights) == routes and all(0 <= weight <= 1 for weight in weights)
+    if not (valid and any(weights)):
+        raise TutorialError(
+            f"Fusing {routes} models takes {routes} weights between 0 and 1, not all 0, "
+            f"but got {list(weights)}."
+        )

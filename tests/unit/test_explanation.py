@@ -1,0 +1,187 @@
+"""The split of the cosine adds up; regions and masks land on the right cells."""
+
+import numpy as np
+import pytest
+
+from helpers import TutorialError
+from helpers import explanation as ex
+
+POOLINGS = ["max", "average", "gem"]
+
+
+def feature_map(seed, h=7, w=7, c=64):
+    """Like a network's after ReLU: not negative, many zeros, one dead channel."""
+    features = np.maximum(np.random.default_rng(seed).normal(size=(h, w, c)), 0)
+    features[..., 5] = 0
+    return features.astype(np.float32)
+
+
+def cosine(a, b):
+    return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+
+def test_poolings_by_hand():
+    features = np.array([[[1.0, 0], [2, 0]], [[3, 4], [2, 0]]])
+    assert ex.pool(features, "max").tolist() == [3, 4]
+    assert ex.pool(features, "average").tolist() == [2, 1]
+    assert ex.pool(features, "gem") == pytest.approx([11 ** (1 / 3), 16 ** (1 / 3)])
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_parts_add_up_to_the_pooled_vector(pooling):
+    features = feature_map(0)
+    parts = ex.place_parts(features, pooling)
+    assert parts.shape == features.shape
+    np.testing.assert_allclose(parts.sum(axis=(0, 1)), ex.pool(features, pooling), rtol=1e-9)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_similarity_maps_add_up_to_the_cosine(pooling):
+    a, b = feature_map(1), feature_map(2, h=14, w=10)
+    map_a, map_b = ex.similarity_maps(a, b, pooling)
+    expected = cosine(ex.pool(a, pooling), ex.pool(b, pooling))
+    assert 0.1 < expected < 0.999
+    assert map_a.shape == (7, 7)
+    assert map_b.shape == (14, 10)
+    assert map_a.sum() == pytest.approx(expected, abs=1e-4)
+    assert map_b.sum() == pytest.approx(expected, abs=1e-4)
+    assert map_a.min() >= 0
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_parts_are_feature_times_gradient(pooling):
+    features = feature_map(3, h=2, w=3, c=8).astype(np.float64)
+    parts, step = ex.place_parts(features, pooling), 1e-6
+    for cell in np.ndindex(2, 3):
+        ahead, behind = features.copy(), features.copy()
+        ahead[cell] += step
+        behind[cell] = behind[cell] - step if pooling != "gem" else behind[cell]
+        width = 2 * step if pooling != "gem" else step
+        gradient = (ex.pool(ahead, pooling) - ex.pool(behind, pooling)) / width
+        np.testing.assert_allclose(parts[cell], features[cell] * gradient, atol=1e-4)
+
+
+def test_max_pooling_credits_the_place_of_the_maximum():
+    a, b = np.zeros((3, 3, 2)), np.zeros((3, 3, 2))
+    a[0, 2] = [4, 0]
+    a[2, 1] = [1, 3]
+    b[1, 1] = [1, 1]
+    map_a, map_b = ex.similarity_maps(a, b, "max")
+    expected = np.zeros((3, 3))
+    expected[0, 2], expected[2, 1] = 4 / (5 * np.sqrt(2)), 3 / (5 * np.sqrt(2))
+    np.testing.assert_allclose(map_a, expected)
+    assert map_b[1, 1] == pytest.approx(expected.sum())
+
+
+def test_max_reached_twice_is_shared():
+    features = np.zeros((1, 3, 1))
+    features[0, [0, 2]] = 2
+    assert ex.place_parts(features, "max").ravel().tolist() == [1, 0, 1]
+
+
+def test_average_and_max_also_split_negative_features():
+    a, b = np.random.default_rng(4).normal(size=(2, 5, 5, 16))
+    for pooling in ("max", "average"):
+        map_a, _ = ex.similarity_maps(a, b, pooling)
+        assert map_a.sum() == pytest.approx(cosine(ex.pool(a, pooling), ex.pool(b, pooling)))
+    with pytest.raises(TutorialError, match="GeM.*never negative"):
+        ex.similarity_maps(a, b, "gem")
+
+
+def test_unknown_pooling_is_refused():
+    with pytest.raises(ValueError, match="median"):
+        ex.pool(feature_map(0), "median")
+
+
+def test_identical_photos_have_identical_maps_and_similarity_one():
+    map_a, map_b = ex.similarity_maps(feature_map(5), feature_map(5), "max")
+    np.testing.assert_array_equal(map_a, map_b)
+    assert map_a.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_featureless_photo_is_refused_not_nan(pooling):
+    with pytest.raises(TutorialError, match="All features here are 0"):
+        ex.similarity_maps(feature_map(0), np.zeros((7, 7, 64)), pooling)
+    with pytest.raises(TutorialError, match="All features here are 0"):
+        ex.region_vector(np.zeros((7, 7, 64)), np.ones((7, 7), bool), pooling)
+
+
+# --- regions ---
+
+
+def test_box_becomes_pixels_and_cells():
+    mask = ex.box_mask([320, 0, 320, 240], (640, 480))  # the upper right quarter
+    assert mask.shape == (480, 640)
+    assert mask.sum() == 320 * 240
+    assert mask[:240, 320:].all()
+    coverage = ex.cell_coverage(mask, (7, 7))
+    assert coverage.mean() == pytest.approx(0.25, abs=1e-6)
+    assert coverage[0, 3] == pytest.approx(0.5)
+    assert coverage[3, 3] == pytest.approx(0.25)
+    cells = ex.region_cells(coverage)
+    expected = np.zeros((7, 7), bool)
+    expected[:4, 3:] = True  # half covered cells belong to the region,
+    expected[3, 3] = False  # the corner cell, covered to a quarter, does not
+    np.testing.assert_array_equal(cells, expected)
+
+
+def test_coverage_is_the_share_of_the_cell():
+    mask = np.zeros((6, 9), bool)
+    mask[:2, :3] = True
+    mask[2, 3] = True
+    expected = np.zeros((3, 3))
+    expected[0, 0], expected[1, 1] = 1, 1 / 6
+    np.testing.assert_allclose(ex.cell_coverage(mask, (3, 3)), expected, atol=1e-6)
+
+
+def test_tiny_box_selects_its_cell():
+    coverage = ex.cell_coverage(ex.box_mask([100, 100, 3, 3], (640, 480)), (7, 7))
+    assert np.argwhere(ex.region_cells(coverage)).tolist() == [[1, 1]]
+
+
+def test_box_is_cut_at_the_photo():
+    mask = ex.box_mask([-10, -10, 20, 15], (64, 48))
+    assert mask.sum() == 10 * 5
+    for box in ([64, 0, 5, 5], [-9, 3, 5, 5], [10, 10, 0, 5]):
+        with pytest.raises(TutorialError, match="holds no pixel of the photo of 64 × 48"):
+            ex.box_mask(box, (64, 48))
+
+
+def test_centre_crop_is_what_a_cropping_recipe_shows():
+    mask = ex.box_mask([0, 0, 80, 480], (640, 480))  # the strip left of the centre square
+    cropped = ex.centre_crop(mask)
+    assert cropped.shape == (480, 480)
+    assert not cropped.any()
+    assert ex.centre_crop(~mask).all()
+    assert ex.centre_crop(mask.T).shape == (480, 480)
+    with pytest.raises(TutorialError, match="outside what the network sees"):
+        ex.region_cells(ex.cell_coverage(cropped, (7, 7)))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_region_of_all_cells_is_the_photo(pooling):
+    features = feature_map(6)
+    vector = ex.region_vector(features, np.ones((7, 7), bool), pooling)
+    pooled = ex.pool(features, pooling)
+    assert vector.dtype == np.float32
+    np.testing.assert_allclose(vector, pooled / np.linalg.norm(pooled), atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_region_ignores_everything_outside(pooling):
+    features, cells = feature_map(7), np.zeros((7, 7), bool)
+    cells[2:4, 1:6] = True
+    changed = np.where(cells[..., None], features, feature_map(8) * 100)
+    expected = ex.region_vector(features, cells, pooling)
+    np.testing.assert_array_equal(ex.region_vector(changed, cells, pooling), expected)
+    alone = ex.pool(features[2:4, 1:6], pooling)
+    np.testing.assert_allclose(expected, alone / np.linalg.norm(alone), atol=1e-6)
+
+
+def test_share_on_mask_by_hand():
+    similarity = np.array([[0.1, 0.3], [0.0, 0.4]])
+    coverage = np.array([[1.0, 0.5], [1.0, 0.0]])
+    assert ex.share_on_mask(similarity, coverage) == pytest.approx(0.25 / 0.8)
+    assert ex.share_on_mask(similarity, 1 - coverage) == pytest.approx(1 - 0.25 / 0.8)
+    assert ex.share_on_mask(np.zeros((2, 2)), coverage) == 0

@@ -1,0 +1,154 @@
+"""Fusion against values worked out by hand and against Milvus Lite's own merge operator."""
+
+import numpy as np
+import pytest
+from milvus_lite.function.dataframe import DataFrame
+from milvus_lite.function.ops.merge_op import MergeOp
+from milvus_lite.function.ops.sort_op import SortOp
+from milvus_lite.function.types import ID_FIELD, SCORE_FIELD
+
+from helpers import TutorialError, fusion
+
+
+def unit(rng, rows, dimension):
+    vectors = rng.normal(size=(rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def two_routes(rng, queries=20, photos=50, depth=30):
+    """Result lists of two routes: ids and ascending squared distances."""
+    ids = rng.permutation(10_000)[:photos]
+    rankings = [rng.permuted(np.tile(ids, (queries, 1)), axis=1)[:, :depth] for _ in range(2)]
+    distances = [np.sort(rng.uniform(0, 2, (queries, depth)), axis=1) for _ in range(2)]
+    return rankings, distances
+
+
+def milvus_lite(strategy, rankings, scores, k, **settings):
+    """Ids and scores [queries, k] from Milvus Lite's merge and sort operators."""
+    routes = [
+        DataFrame(
+            [
+                [{ID_FIELD: int(i), SCORE_FIELD: float(s)} for i, s in zip(*hits, strict=True)]
+                for hits in zip(ids, values, strict=True)
+            ]
+        )
+        for ids, values in zip(rankings, scores, strict=True)
+    ]
+    merge = MergeOp(strategy, **settings)
+    merged = merge.execute_multi(None, routes)
+    SortOp(SCORE_FIELD, merge.sort_descending, tie_break_col=ID_FIELD).execute(None, merged)
+    hits = [merged.chunk(query)[:k] for query in range(len(rankings[0]))]
+    return tuple([[hit[field] for hit in row] for row in hits] for field in (ID_FIELD, SCORE_FIELD))
+
+
+def test_reciprocal_rank_fusion_by_hand():
+    ids, scores = fusion.reciprocal_rank_fusion([np.array([[7, 5, 3]]), np.array([[5, 8]])], 4)
+    assert ids.tolist() == [[5, 7, 8, 3]]
+    assert scores[0] == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62, 1 / 63])
+
+
+def test_ties_go_to_the_lower_id():
+    ids, _ = fusion.reciprocal_rank_fusion([np.array([[9, 4]]), np.array([[4, 9]])], 2)
+    assert ids.tolist() == [[4, 9]]
+
+
+def test_reciprocal_rank_fusion_equals_milvus_lite():
+    rankings, distances = two_routes(np.random.default_rng(0))
+    expected_ids, expected_scores = milvus_lite("rrf", rankings, distances, 10, rrf_k=60)
+    ids, scores = fusion.reciprocal_rank_fusion(rankings, 10)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_allclose(scores, expected_scores)
+
+
+@pytest.mark.parametrize("metric", ["L2", "COSINE", "IP"])
+def test_weighted_fusion_equals_milvus_lite(metric):
+    rankings, scores = two_routes(np.random.default_rng(1))
+    if metric != "L2":  # squared distances of unit vectors as cosines, descending
+        scores = [1 - distances / 2 for distances in scores]
+    expected_ids, expected_scores = milvus_lite(
+        "weighted", rankings, scores, 10, weights=[0.3, 0.7], metric_types=[metric] * 2
+    )
+    ids, fused = fusion.weighted_fusion(rankings, scores, (0.3, 0.7), 10, metric)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_allclose(fused, expected_scores)
+
+
+def test_weighted_fusion_by_hand():
+    ids, scores = fusion.weighted_fusion(
+        [np.array([[1, 2]]), np.array([[2, 3]])],
+        [np.array([[0.0, 1.0]]), np.array([[0.0, 1.0]])],  # normalised: 1 and 1/2
+        (0.25, 0.75),
+        3,
+    )
+    assert ids.tolist() == [[2, 3, 1]]
+    assert scores[0] == pytest.approx([0.125 + 0.75, 0.375, 0.25])
+
+
+def test_ends_of_the_sweep_are_the_single_models():
+    rankings, distances = two_routes(np.random.default_rng(2))
+    sweep = fusion.sweep_weights(rankings, distances, np.linspace(0, 1, 11), 10)
+    assert len(sweep) == 11
+    np.testing.assert_array_equal(sweep[0.0], rankings[0][:, :10])
+    np.testing.assert_array_equal(sweep[1.0], rankings[1][:, :10])
+    assert not np.array_equal(sweep[0.5], rankings[0][:, :10])
+
+
+def test_too_few_results_are_refused():
+    with pytest.raises(TutorialError, match="found only 3 photos together.*fetch more"):
+        fusion.reciprocal_rank_fusion([np.array([[1, 2]]), np.array([[2, 3]])], 4)
+
+
+@pytest.mark.parametrize("weights", [(0.5,), (0.5, 1.5), (-0.1, 1), (0, 0)])
+def test_wrong_weights_are_refused(weights):
+    rankings, distances = two_routes(np.random.default_rng(3))
+    with pytest.raises(TutorialError, match="2 weights between 0 and 1"):
+        fusion.weighted_fusion(rankings, distances, weights, 5)
+    with pytest.raises(TutorialError, match="2 weights between 0 and 1"):
+        fusion.concatenate([np.eye(3), np.eye(3)], weights)
+
+
+def test_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="HAMMING"):
+        fusion.normalized_score(np.zeros(1), "HAMMING")
+
+
+def test_concatenated_cosine_is_the_weighted_mean_of_cosines():
+    rng = np.random.default_rng(4)
+    a, b = unit(rng, 10, 16), unit(rng, 10, 5)
+    both = fusion.concatenate([a, b], (0.2, 0.6))
+    assert both.shape == (10, 21)
+    assert both.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(both @ both.T, 0.25 * a @ a.T + 0.75 * b @ b.T, atol=1e-6)
+
+
+def test_whitening_makes_the_fitted_photos_uncorrelated():
+    rng = np.random.default_rng(5)
+    stretched = rng.normal(size=(4000, 6)) * [9, 5, 3, 1, 1, 1] + 4
+    embeddings = stretched / np.linalg.norm(stretched, axis=1, keepdims=True)
+    whitened = fusion.whiten(embeddings, np.arange(3000), 4)
+    assert whitened.shape == (4000, 4)
+    np.testing.assert_allclose(np.linalg.norm(whitened, axis=1), 1, atol=1e-6)
+    # unit vectors without a preferred direction: covariance I/4
+    np.testing.assert_allclose(np.cov(whitened[:3000].T), np.eye(4) / 4, atol=0.06)
+
+
+def test_whitening_sees_only_the_rows_it_is_fitted_on():
+    embeddings = unit(np.random.default_rng(6), 60, 12)
+    changed = embeddings.copy()
+    changed[50:] = embeddings[50:][::-1]
+    fitted, refitted = (fusion.whiten(x, np.arange(50), 8) for x in (embeddings, changed))
+    np.testing.assert_array_equal(fitted[:50], refitted[:50])
+    np.testing.assert_allclose(fitted[50:], refitted[50:][::-1], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("fit_rows", "spanned"),
+    [(range(9), 8), (range(1), 0), (range(0), 0), ([0, 1, 2] * 5, 2)],
+    ids=["few", "one", "none", "identical"],
+)
+def test_whitening_beyond_what_the_photos_span_is_refused(fit_rows, spanned):
+    embeddings = unit(np.random.default_rng(7), 20, 16)
+    with pytest.raises(TutorialError, match=f"span {spanned} dimensions, not the 9 asked for"):
+        fusion.whiten(embeddings, np.array(fit_rows, int), 9)
