@@ -43,13 +43,17 @@ def test_rank_exact_is_the_sorted_distance_without_the_query():
     np.testing.assert_array_equal(rankings, np.argsort(distances, axis=1)[:, :7])
 
 
-def test_identical_photos_rank_first_in_row_order():
-    gallery = unit(np.random.default_rng(1), 40, 512)
-    gallery[[3, 17, 31]] = gallery[25]
-    rankings = ev.rank_exact(gallery[[25, 3]], gallery, np.array([25, 3]), 4)
-    assert rankings[0, :3].tolist() == [3, 17, 31]
-    assert rankings[1, :3].tolist() == [17, 25, 31]
-    assert ev.squared_distances(gallery[[25]], gallery)[0, [3, 17, 31]].tolist() == [0, 0, 0]
+def test_identical_photos_rank_in_row_order_for_every_query():
+    gallery = unit(np.random.default_rng(1), 159, 512)  # a size at which BLAS rounds them apart
+    same = [3, 17, 31, 100, 158]
+    gallery[same] = gallery[3]
+    distances = ev.squared_distances(gallery, gallery)
+    assert (np.ptp(distances[:, same], axis=1) == 0).all()
+    assert (distances[3, same] == 0).all()
+    rankings = ev.rank_exact(gallery, gallery, np.arange(159), 158)
+    assert rankings[31, :4].tolist() == [3, 17, 100, 158]
+    for query, ranking in enumerate(rankings):
+        assert ranking[np.isin(ranking, same)].tolist() == [row for row in same if row != query]
 
 
 def test_squared_distance_of_unit_vectors_is_two_minus_two_cosines():
@@ -254,12 +258,9 @@ def test_interval_needs_two_queries(queries):
 
 def test_bootstrap_of_five_thousand_queries_takes_under_a_second():
     values = np.random.default_rng(0).random(5000)
-    seconds = []
-    for _ in range(3):  # the best of three: other processes share the processor
-        start = time.perf_counter()
-        ev.bootstrap_ci(values)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1
+    start = time.process_time()
+    ev.bootstrap_ci(values)
+    assert time.process_time() - start < 1
 
 
 # --- agreement ---
