@@ -23,7 +23,7 @@ import numpy as np
 import requests
 import urllib3
 from pycocotools import mask as coco_mask
-from remotezip import RemoteZip, RemoteZipError
+from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
 from helpers.images import open_photo
@@ -149,7 +149,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
     Raises TutorialError, naming the file, if there is nothing usable or a file contradicts itself.
     """
     settings = load_settings()
-    choice = settings.dataset if name_or_path is None else name_or_path
+    choice = name_or_path or settings.dataset
     if choice == "auto":
         return _open_auto()
     if choice == "coco":
@@ -189,9 +189,9 @@ def _photo_files(folder: Path) -> list[Path]:
     """All photos below a folder by relative path, hidden files and folders left out."""
     found = []
     for parent, folder_names, file_names in os.walk(folder, onerror=_raise):
-        for name in folder_names:
-            _inside(Path(parent, name), folder)
         folder_names[:] = [name for name in folder_names if not name.startswith(".")]
+        for name in folder_names:  # a link within the folder is not walked: its photos are known
+            _inside(Path(parent, name), folder)
         for name in file_names:
             path = Path(parent, name)
             if path.suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):
@@ -260,7 +260,7 @@ def _open_coco_layout(folder: Path, name: str, slug: str) -> ImageDataset:
     records, objects = [], {}
     for file in files:
         split = _read_split(file)
-        if not split.folder.is_dir():
+        if not _inside(split.folder, folder).is_dir():
             raise TutorialError(
                 f"{display_path(file)!r} describes photos in {display_path(split.folder)!r}, "
                 "which is not there: add that folder or move the annotation file away."
@@ -384,8 +384,8 @@ def _check_photos(
     def check(path: Path) -> tuple[list, str | None]:
         try:
             stat = _inside(path, folder).stat()
-        except FileNotFoundError:
-            return [], "the annotations list it, but the file is missing"
+        except OSError as error:
+            return [], f"the file is listed but cannot be found ({error.strerror})"
         state = [stat.st_size, stat.st_mtime_ns]
         known = cache.get(path.relative_to(folder).as_posix())
         if known and known[0] == state:
@@ -505,12 +505,12 @@ def _session() -> requests.Session:
     """A session that tries again, more and more slowly, and follows no redirect."""
     retry = urllib3.Retry(
         total=ATTEMPTS,
-        redirect=0,
         backoff_factor=BACKOFF_S,
         status_forcelist=(429, 500, 502, 503, 504),
         raise_on_status=False,
     )
     session = requests.Session()
+    session.headers["Accept-Encoding"] = "identity"  # JPEG and zip are compressed already
     adapter = HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -539,7 +539,7 @@ def _fetch_annotations(
                 target.write(block)
         part.replace(file)
     except (
-        requests.RequestException,
+        OSError,
         urllib3.exceptions.HTTPError,
         RemoteZipError,
         zipfile.BadZipFile,
@@ -547,7 +547,7 @@ def _fetch_annotations(
         EOFError,
         KeyError,
     ) as error:
-        raise _fetch_error(url, str(error) or type(error).__name__, "nothing is kept") from error
+        raise _fetch_error(url, error, "nothing is kept") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -573,9 +573,9 @@ def _fetch_photos(
             ):
                 future.result()
                 done += 1
-        except (requests.RequestException, TutorialError) as error:
+        except OSError as error:
             kept = f"{done} of {len(paths)} missing photos are fetched"
-            raise _fetch_error(url(pending[future]), str(error), kept) from error
+            raise _fetch_error(url(pending[future]), error, kept) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -593,17 +593,30 @@ def _fetch_photo(session: requests.Session, url: str, path: Path) -> None:
             open_photo(part)
             part.replace(path)
             return
-        except (requests.exceptions.ChunkedEncodingError, TutorialError):
+        except requests.exceptions.ChunkedEncodingError:
             if attempt == ATTEMPTS - 1:
                 raise
+        except TutorialError as error:
+            if attempt == ATTEMPTS - 1:
+                raise requests.RequestException("what it sends is no readable photo") from error
         finally:
             part.unlink(missing_ok=True)
 
 
-def _fetch_error(url: str, reason: str, kept: str) -> TutorialError:
+def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
+    if isinstance(error, RemoteIOError):  # holds only the text of what it was raised for
+        error = error.__context__
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | urllib3.exceptions.HTTPError):
+        reason = "the transfer broke off"
+    elif isinstance(error, requests.ConnectionError):
+        reason = "the server cannot be reached"
+    elif isinstance(error, requests.Timeout):
+        reason = "the server does not answer in time"
+    else:
+        reason = str(error).rstrip(".") or type(error).__name__
     return TutorialError(
-        f"{url} could not be fetched ({reason.rstrip('.')}); {kept}: run again to resume, set "
-        "COCO_BASE_URL to another server, or DATASET=sample to do without."
+        f"{url} could not be fetched ({reason}); {kept}: run again to resume, set COCO_BASE_URL "
+        "to another server, or DATASET=sample to do without."
     )
 
 

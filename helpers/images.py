@@ -39,7 +39,7 @@ def open_photo(path: Path) -> Image.Image:
     except Exception as error:
         raise TutorialError(
             f"{display_path(path)!r} cannot be used as a photo: {_reason(path, error)}; "
-            "replace or remove the file."
+            "remove the file or put an intact or smaller copy in its place."
         ) from error
 
 
@@ -80,6 +80,8 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
 def _reason(path: Path, error: Exception) -> str:
     if not path.is_file():
         return "there is no such file"
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has more than 178 megapixels"
     if isinstance(error, PermissionError):
         return "it may not be read"
     if isinstance(error, UnidentifiedImageError):

@@ -1,0 +1,216 @@
+"""Every kind of photo file against the pixels it must give."""
+
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import TutorialError
+from helpers.images import load_pixels, open_photo
+
+rng = np.random.default_rng(0)
+RGB = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+
+
+def pixels(path):
+    photo = open_photo(path)
+    assert photo.mode == "RGB"
+    return np.asarray(photo)
+
+
+def save(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_plain_jpeg_is_what_keras_reads(tmp_path):
+    path = save(Image.fromarray(RGB), tmp_path / "a.jpg", quality=90)
+    with Image.open(path) as photo:
+        np.testing.assert_array_equal(pixels(path), np.asarray(photo.convert("RGB")))
+        # What keras.utils.load_img(path, target_size=(224, 224)) calls:
+        keras = photo.convert("RGB").resize((224, 224), Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(load_pixels(path, 224), np.asarray(keras))
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
+def test_lossless_formats_keep_the_pixels(tmp_path, suffix):
+    path = save(Image.fromarray(RGB), tmp_path / f"a.{suffix}", lossless=True)
+    np.testing.assert_array_equal(pixels(path), RGB)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, orientation):
+    stored = {
+        1: RGB,
+        2: RGB[:, ::-1],
+        3: RGB[::-1, ::-1],
+        4: RGB[::-1],
+        5: RGB.transpose(1, 0, 2),
+        6: np.rot90(RGB),
+        7: RGB[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(RGB, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored[orientation]))
+    path = save(image, tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(pixels(path), RGB)
+
+
+def test_grey_and_black_and_white(tmp_path):
+    grey = save(Image.fromarray(GREY), tmp_path / "grey.png")
+    np.testing.assert_array_equal(pixels(grey), np.stack([GREY] * 3, axis=-1))
+    bits = GREY > 127
+    black_and_white = save(Image.fromarray(bits), tmp_path / "bits.png")
+    np.testing.assert_array_equal(pixels(black_and_white)[..., 1], bits * np.uint8(255))
+
+
+def test_transparency_is_composited_on_white(tmp_path):
+    alpha = rng.integers(0, 256, GREY.shape, dtype=np.uint8)
+    weight = alpha[..., None] / 255
+    expected = RGB * weight + 255 * (1 - weight)
+    rgba = save(Image.fromarray(np.dstack([RGB, alpha])), tmp_path / "rgba.png")
+    np.testing.assert_allclose(pixels(rgba), expected, atol=1)
+    la = save(Image.fromarray(np.dstack([GREY, alpha]), mode="LA"), tmp_path / "la.png")
+    np.testing.assert_allclose(pixels(la)[..., 0], GREY * weight[..., 0] + 255 - alpha, atol=1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_palette_with_and_without_transparency(tmp_path, suffix):
+    index = GREY % 3
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    image = Image.fromarray(index)
+    image.putpalette(colours.tobytes())
+    opaque = save(image, tmp_path / f"opaque.{suffix}")
+    np.testing.assert_array_equal(pixels(opaque), colours[index])
+    clear = save(image, tmp_path / f"clear.{suffix}", transparency=1)
+    expected = np.where((index == 1)[..., None], np.uint8(255), colours[index])
+    np.testing.assert_array_equal(pixels(clear), expected)
+
+
+def test_one_transparent_colour_in_rgb(tmp_path):
+    colour = tuple(int(v) for v in RGB[5, 7])
+    path = save(Image.fromarray(RGB), tmp_path / "a.png", transparency=colour)
+    expected = RGB.copy()
+    expected[5, 7] = 255
+    assert np.unique(RGB.reshape(-1, 3), axis=0).shape[0] == GREY.size  # it occurs only there
+    np.testing.assert_array_equal(pixels(path), expected)
+
+
+def test_cmyk(tmp_path):
+    cmyk = np.dstack([RGB, np.zeros_like(GREY)])
+    path = save(Image.fromarray(cmyk, mode="CMYK"), tmp_path / "a.tif")
+    np.testing.assert_array_equal(pixels(path), 255 - RGB)
+    flat = Image.new("CMYK", (16, 16), (255, 0, 0, 0))  # pure cyan, as Photoshop's JPEG stores it
+    jpeg = save(flat, tmp_path / "a.jpg", quality=100)
+    np.testing.assert_allclose(pixels(jpeg), np.full((16, 16, 3), (0, 255, 255)), atol=2)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path, suffix):
+    grey = np.linspace(0, 65535, 48 * 64).astype(np.uint16).reshape(48, 64)
+    path = save(Image.fromarray(grey), tmp_path / f"a.{suffix}")
+    expected = np.round(grey / 65535 * 255)
+    np.testing.assert_array_equal(pixels(path)[..., 2], expected)
+
+
+def test_thirty_two_bit_grey(tmp_path):
+    grey = np.linspace(0, 65535, 48 * 64).astype(np.int32).reshape(48, 64)
+    path = save(Image.fromarray(grey), tmp_path / "a.tif")
+    np.testing.assert_array_equal(pixels(path)[..., 0], np.round(grey / 65535 * 255))
+    with pytest.raises(TutorialError, match=r"b\.tif.*16 bits"):
+        open_photo(save(Image.fromarray(grey * 2), tmp_path / "b.tif"))
+
+
+def test_floating_point_grey_is_refused(tmp_path):
+    path = save(Image.fromarray(GREY.astype(np.float32)), tmp_path / "a.tif")
+    with pytest.raises(TutorialError, match=r"a\.tif.*floating-point"):
+        open_photo(path)
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    path = save(first, tmp_path / "a.gif", save_all=True, append_images=[second])
+    np.testing.assert_array_equal(pixels(path), np.asarray(first))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "tif", "webp"])
+def test_truncated_photo_is_refused(tmp_path, suffix):
+    path = save(Image.fromarray(RGB), tmp_path / f"half.{suffix}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(TutorialError, match=rf"half\.{suffix}' cannot be used.*intact"):
+        open_photo(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\n<!DOCTYPE html><html><body>404", "it is an HTML page"),
+        (b"just some text", "not an image in a format"),
+        (b"\xff\xd8\xff\xe0", "."),
+    ],
+)
+def test_other_content_is_refused(tmp_path, content, reason):
+    path = tmp_path / "a b's.jpg"
+    path.write_bytes(content)
+    with pytest.raises(TutorialError, match=reason) as caught:
+        open_photo(path)
+    assert "a b's.jpg" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_missing_file_and_folder_are_refused(tmp_path):
+    for path in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(TutorialError, match="there is no such file"):
+            open_photo(path)
+
+
+def test_above_the_limit_is_refused(tmp_path):
+    path = save(Image.new("L", (1, 1)), tmp_path / "bomb.png")
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 14000, 14000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(TutorialError, match=r"bomb\.png.*178 megapixels"):
+        open_photo(path)
+
+
+def test_hundred_megapixels_are_read_without_a_warning(tmp_path):
+    path = save(Image.new("1", (10_000, 10_000), 1), tmp_path / "large.png")
+    code = "import sys; from helpers.images import open_photo; print(open_photo(sys.argv[1]).size)"
+    run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("(10000, 10000)\n", "")
+
+
+def test_squash_and_crop(tmp_path):
+    """Left third red, middle green, right third blue; three times as wide as high."""
+    image = np.zeros((30, 90, 3), np.uint8)
+    for third in range(3):
+        image[:, third * 30 : third * 30 + 30, third] = 255
+    path = save(Image.fromarray(image), tmp_path / "a.png")
+    squashed = load_pixels(path, 30)
+    assert squashed.shape == (30, 30, 3)
+    assert squashed.dtype == np.uint8
+    np.testing.assert_array_equal(squashed[0, [2, 15, 28]], np.eye(3) * 255)
+    cropped = load_pixels(path, 30, crop=True)
+    np.testing.assert_array_equal(cropped, image[:, 30:60])
+    np.testing.assert_array_equal(load_pixels(path, 10, "bilinear", crop=True)[0, 5], [0, 255, 0])
+
+
+def test_bilinear_and_lanczos_average_nearest_picks(tmp_path):
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
+    path = save(Image.fromarray(stripes), tmp_path / "a.png")
+    assert set(np.unique(load_pixels(path, 8))) <= {0, 255}
+    for resize in ("bilinear", "lanczos"):
+        np.testing.assert_allclose(load_pixels(path, 8, resize)[1:-1, 1:-1], 127.5, atol=6)
+
+
+def test_unknown_resize_is_refused(tmp_path):
+    with pytest.raises(TutorialError, match="resize='cubic'.*nearest, bilinear, lanczos"):
+        load_pixels(tmp_path / "a.png", 8, "cubic")
