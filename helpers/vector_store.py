@@ -229,7 +229,8 @@ def search(
 
     `exclude` gives one id per query that is no answer to it: the query's own. `filter` is a Milvus
     expression such as `ARRAY_CONTAINS(labels, {label})`, whose `{name}` placeholders are filled
-    from `filter_params`. Lists are shorter where the collection has fewer rows.
+    from `filter_params` (strings, numbers, lists of ids). Lists are shorter where the collection
+    has fewer rows, and where an approximate index finds fewer that pass a narrow filter.
     """
     vectors = np.asarray(vectors, dtype=np.float32)
     if exclude is not None and len(exclude) != len(vectors):
@@ -278,8 +279,9 @@ def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None)
 def check_self_first(
     client: MilvusClient, name: str, ids: Sequence[int], vectors: np.ndarray
 ) -> int:
-    """Check that every stored vector finds itself at distance 0; returns how many were checked.
+    """Check that each of `ids` finds itself at distance 0; returns how many were checked.
 
+    `vectors` [n, dim] are those stored under `ids`, all or a sample: each costs one search.
     Identical vectors (copies of a photo) tie for rank 1. Raises TutorialError with the number of
     those that do not find themselves.
     """
@@ -310,9 +312,10 @@ def _filled(expression: str, values: Mapping[str, Any]) -> str:
     """
 
     def literal(match: re.Match[str]) -> str:
-        return json.dumps(
-            values[match[1]], ensure_ascii=False, default=lambda value: value.tolist()
-        )
+        value = values[match[1]]
+        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        stored = _escape(value) if isinstance(value, str) else value
+        return json.dumps(stored, ensure_ascii=False)
 
     return re.sub(r"\{(\w+)\}", literal, expression)
 
