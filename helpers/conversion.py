@@ -19,6 +19,7 @@ import onnx
 
 import helpers
 from helpers.models import EmbeddingModel, embedding_model
+from helpers.progress import say
 from helpers.settings import TutorialError, display_path, load_settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -
     with one_at_a_time(target):
         if is_current(target, model, precision):
             return target
-        print(f"{model.title}: converting to ONNX, half a minute …", flush=True)
+        say(f"{model.title}: converting to ONNX, half a minute …")
         saved_model = save_saved_model(keras_embedder(model), work_folder(model))
         converted = saved_model.with_suffix(".onnx")
         command = tf2onnx_command(saved_model, converted)

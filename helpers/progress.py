@@ -20,7 +20,7 @@ def track(
     away at the end. Where nobody watches – nbconvert, nbclient, nbval, a pipe – there is none, so
     that an executed notebook holds only its own outputs.
     """
-    stream = _watched_stream() if enabled else None
+    stream = watched_stream() if enabled else None
     yield from tqdm(
         iterable,
         total=total,
@@ -33,7 +33,14 @@ def track(
     )
 
 
-def _watched_stream() -> TextIO | None:
+def say(text: str) -> None:
+    """Print a line about long work, where someone watches."""
+    if stream := watched_stream():
+        print(text, file=stream, flush=True)
+
+
+def watched_stream() -> TextIO | None:
+    """Where to show progress: a terminal, a notebook someone sits at, or nowhere."""
     if sys.stderr.isatty():
         return sys.stderr
     ipython = sys.modules.get("IPython")

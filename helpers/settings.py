@@ -13,6 +13,10 @@ COCO_BASE_URL = "http://images.cocodataset.org"
 class TutorialError(RuntimeError):
     """Something the reader can put right; the message names it and says how."""
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows this instead of a traceback: the message is all there is to know."""
+        return [f"TutorialError: {self}"]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,3 +67,11 @@ def display_path(path: Path) -> str:
     """A path as shown to the reader: relative to the repository where it lies inside it."""
     path = Path(path)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
+def relative_path(path: Path) -> str:
+    """A photo's path as stored in Milvus and Redis: POSIX, relative to the repository root.
+
+    `resolve` turns it back into a file.
+    """
+    return Path(os.path.relpath(path, ROOT)).as_posix()

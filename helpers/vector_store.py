@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from pymilvus import DataType, MilvusClient
-from tqdm import tqdm
 
+from helpers.progress import track
 from helpers.services import quiet_pymilvus
 from helpers.settings import TutorialError
 
@@ -146,22 +146,21 @@ def store(
     """
     _check_rows(ids, vectors, paths, labels)
     returned: list[int] = []
-    with tqdm(total=len(ids), desc=name, unit="photo", disable=not progress) as bar:
-        for start in range(0, len(ids), batch_size):
-            batch = slice(start, start + batch_size)
-            rows = [
-                {
-                    "id": int(id_),
-                    "vector": vector,
-                    "path": _escape(path),
-                    "labels": sorted(map(_escape, names)),
-                }
-                for id_, vector, path, names in zip(
-                    ids[batch], vectors[batch], paths[batch], labels[batch], strict=True
-                )
-            ]
-            returned += client.upsert(name, rows)["ids"]
-            bar.update(len(rows))
+    starts = range(0, len(ids), batch_size)
+    for start in track(starts, total=len(starts), unit="batches", label=name, enabled=progress):
+        batch = slice(start, start + batch_size)
+        rows = [
+            {
+                "id": int(id_),
+                "vector": vector,
+                "path": _escape(path),
+                "labels": sorted(map(_escape, names)),
+            }
+            for id_, vector, path, names in zip(
+                ids[batch], vectors[batch], paths[batch], labels[batch], strict=True
+            )
+        ]
+        returned += client.upsert(name, rows)["ids"]
     client.flush(name)
     _delete_others(client, name, returned)
     rows_stored = count(client, name)

@@ -8,6 +8,7 @@ must equal the digest pinned in `keras_imagenet_notop_digests.json`, and nothing
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -17,12 +18,13 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from helpers.progress import say, watched_stream
 from helpers.settings import TutorialError, display_path, load_settings
 
 RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
@@ -58,7 +60,7 @@ def load_weights(name: str) -> dict[str, np.ndarray]:
         return verify(name, read_cache(cached), display_path(cached))
     tried = []
     for label, fetch in SOURCES[name].items():
-        print(f"{name}: ImageNet weights from {label} …", flush=True)
+        say(f"{name}: ImageNet weights from {label} …")
         try:
             tensors = fetch()
         except Exception as error:
@@ -104,7 +106,8 @@ def from_keras(name: str) -> dict[str, np.ndarray]:
     from helpers.quiet_tf import keras
 
     build = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}[name]
-    with socket_timeout(STALL_SECONDS):
+    bar = watched_stream() or io.StringIO()
+    with socket_timeout(STALL_SECONDS), redirect_stdout(bar):
         model = build(include_top=False, weights="imagenet")
     return {
         f"{layer.name}/{variable.name}": np.asarray(variable)

@@ -1,0 +1,52 @@
+# Everything a reader needs. `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+# Each of these may also be given on the command line: make run DATASET=~/photos
+export DATASET MILVUS_URI MILVUS_TOKEN REDIS_URL COCO_BASE_URL BUILD_DIR DATA_DIR
+
+TEST_ENV := env -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL DATASET=sample BUILD_DIR=build/test
+
+.PHONY: help run test test-all lab bench sample notebooks stop clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(READY)  ## run all notebooks, write build/html/ and build/results.json
+	@$(PY) tools/run_notebooks.py
+
+test: $(READY)  ## ruff, unit tests, and all notebooks with their outputs compared
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@$(PY) -m pytest -q tests/unit
+	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval \
+		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 900 notebooks; \
+		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
+
+test-all: test  ## the tests, and the slow ones that need more than this environment
+	@$(PY) -m pytest -q tests/integration
+
+lab: $(READY)  ## JupyterLab on this environment
+	@$(PY) tools/lab.py
+
+notebooks: $(READY)  ## re-execute the committed notebooks in place, on the sample
+	@$(TEST_ENV) $(PY) tools/run_notebooks.py --update
+
+sample: $(READY)  ## render the sample photos again (Blender, Python 3.11) and check them
+	@data/sample/generator/make.sh
+
+stop: $(READY)  ## stop the embedded Milvus and Redis
+	@$(PY) -m helpers.services stop
+
+clean: stop  ## delete build/, keep the downloads in data/
+	rm -rf build
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV), about a minute and 2.5 GB …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

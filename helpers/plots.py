@@ -1,0 +1,289 @@
+"""Every figure, in one style: colours that colour-blind readers can tell apart, and labels too.
+
+Functions return a `Figure`; `show` puts it into the notebook with a text for those who cannot see
+it. Photos go in as JPEG, charts as PNG, so that committed notebooks stay small.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patches import Rectangle
+from PIL import ImageOps
+
+from helpers.datasets import ImageDataset, ImageRecord
+from helpers.images import open_photo
+from helpers.vector_store import Hit
+
+# Okabe and Ito's palette: https://jfly.uni-koeln.de/color/
+COLOURS = {
+    "ResNet50": "#0072B2",
+    "VGG16": "#D55E00",
+    "match": "#009E73",
+    "other": "#999999",
+}
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
+
+MAP_LABELS = 24
+
+matplotlib.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#e6e6e6",
+        "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
+        "legend.frameon": False,
+    }
+)
+
+
+def show(figure: Figure, alt: str, *, photos: bool = False) -> None:
+    """Display a figure with its text alternative; `photos` stores it as JPEG."""
+    kind = "jpeg" if photos else "png"
+    options = {"pil_kwargs": {"quality": 82}} if photos else {}
+    image = io.BytesIO()
+    figure.savefig(image, format=kind, dpi=figure.dpi, **options)
+    mime = f"image/{kind}"
+    display(
+        {mime: image.getvalue(), "text/plain": f"<Figure: {alt}>"},
+        metadata={mime: {"alt": alt}},
+        raw=True,
+    )
+
+
+def colour(title: str, position: int = 0) -> str:
+    """A model's colour: always the same for the tutorial's own, by position for others."""
+    return COLOURS.get(title, CYCLE[(position + 2) % len(CYCLE)])
+
+
+def thumbnail(path: Path, size: tuple[int, int] = (160, 120)) -> np.ndarray:
+    """A photo cropped to `size` (width, height): uint8 [height, width, 3]."""
+    return np.asarray(ImageOps.fit(open_photo(path), size))
+
+
+def tile(axes: Axes, path: Path, title: str, *, frame: str, style: str = "-") -> None:
+    """One photo with a title and a frame; the frame's style says what its colour says."""
+    image = thumbnail(path)
+    height, width = image.shape[:2]
+    axes.imshow(image)
+    axes.set_title(title, fontsize=8, pad=3)
+    axes.set_axis_off()
+    axes.add_patch(
+        Rectangle(
+            (0, 0), width - 1, height - 1, fill=False, ec=frame, lw=3, ls=style, clip_on=False
+        )
+    )
+
+
+def photo_grid(dataset: ImageDataset, records: Sequence[ImageRecord], columns: int = 8) -> Figure:
+    """Photos with their categories, row by row."""
+    rows = -(-len(records) // columns)
+    figure = Figure(figsize=(1.55 * columns, 1.5 * rows), layout="constrained", dpi=80)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, record in zip(panels, records, strict=False):
+        tile(axes, record.path, names(record.labels), frame="white")
+    for axes in panels[len(records) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def names(labels: frozenset[str], width: int = 24) -> str:
+    """Categories as one short line."""
+    return textwrap.shorten(", ".join(sorted(labels)) or "no label", width, placeholder=" …")
+
+
+def operators(counts: Mapping[str, Counter]) -> Figure:
+    """How often each ONNX operator occurs, one bar per network."""
+    total = sum(counts.values(), Counter())
+    kinds = sorted(total, key=lambda kind: (-total[kind], kind))
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(counts)
+    for number, (title, counted) in enumerate(counts.items()):
+        y = np.arange(len(kinds)) + number * height
+        bars = axes.barh(
+            y, [counted[kind] for kind in kinds], height, label=title, color=colour(title, number)
+        )
+        axes.bar_label(bars, padding=2, fontsize=8)
+    axes.set_yticks(np.arange(len(kinds)) + height * (len(counts) - 1) / 2, kinds)
+    axes.invert_yaxis()
+    axes.set(xlabel="nodes in the graph", title="What the two ONNX files are made of")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def parity(cosines: Mapping[str, np.ndarray], limit: float) -> Figure:
+    """1 − cosine between Keras' and ONNX Runtime's vector, per photo, below the allowed limit."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    for number, (title, values) in enumerate(cosines.items()):
+        gap = np.maximum(1 - np.sort(values), 1e-16)
+        axes.plot(gap, "os"[number % 2], ms=4, label=title, color=colour(title, number))
+    axes.axhline(1 - limit, color="black", ls="--", lw=1)
+    axes.text(0, 1 - limit, f" allowed: {1 - limit:.0e}", va="bottom")
+    axes.set(yscale="log", xlabel="photo, worst first", ylabel="1 − cosine")
+    axes.set_title("Keras and ONNX Runtime give the same vectors")
+    axes.legend(loc="center right")
+    return figure
+
+
+def photo_steps(path: Path, pixels: np.ndarray, vectors: Mapping[str, np.ndarray]) -> Figure:
+    """From a file to numbers: the photo, the pixels the network sees, and each model's vector."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 0.9, 2))
+    photo = open_photo(path)
+    left.imshow(photo)
+    left.set_title(f"the photo, {photo.width} × {photo.height}")
+    middle.imshow(pixels)
+    middle.set_title(f"as the network sees it, {pixels.shape[0]}²")
+    for axes in (left, middle):
+        axes.set_axis_off()
+    for number, (title, vector) in enumerate(vectors.items()):
+        label = f"{title}: {len(vector)} numbers"
+        right.plot(
+            np.linspace(0, 1, len(vector)),
+            np.sort(vector)[::-1],
+            label=label,
+            color=colour(title, number),
+            ls="-" if number == 0 else "--",
+        )
+    right.set(xticks=[], xlabel="channels, strongest first", title="the vectors, length 1")
+    right.legend()
+    return figure
+
+
+def embedding_maps(
+    maps: Mapping[str, np.ndarray], dataset: ImageDataset, classes: Sequence[str]
+) -> Figure:
+    """One panel per model: every photo at its place in the map, framed in its class's colour.
+
+    Args:
+        maps: places float [photos, 2] per model, rows in the order of the dataset.
+        dataset: the photos.
+        classes: one class per photo; the names of the most frequent ones stand at the median of
+            their photos.
+    """
+    frequency = Counter(classes)
+    kinds = sorted(frequency)
+    named = sorted(kinds, key=lambda kind: -frequency[kind])[:MAP_LABELS]
+    shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, max(len(kinds), 2)))
+    colours = dict(zip(kinds, shades, strict=False))
+    thumbs = [thumbnail(path, (40, 30)) for path in dataset.paths]
+    figure = Figure(figsize=(14, 7), layout="constrained", dpi=90)
+    for axes, (title, places) in zip(
+        np.atleast_1d(figure.subplots(1, len(maps))), maps.items(), strict=True
+    ):
+        axes.scatter(*places.T, s=0)
+        for (x, y), image, kind in zip(places, thumbs, classes, strict=True):
+            frame = {"edgecolor": colours[kind], "linewidth": 2}
+            box = OffsetImage(image, zoom=0.55)
+            axes.add_artist(AnnotationBbox(box, (x, y), pad=0.08, bboxprops=frame))
+        for kind in named:
+            x, y = np.median(places[[k == kind for k in classes]], axis=0)
+            label = axes.text(x, y, kind, ha="center", va="center", fontsize=9, weight="bold")
+            label.set_bbox({"fc": "white", "ec": colours[kind], "alpha": 0.85, "pad": 1.5})
+            label.set_zorder(10)
+        axes.set(xticks=[], yticks=[], title=title)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def side_by_side(
+    query: Path,
+    labels: frozenset[str],
+    results: Mapping[str, Sequence[Hit]],
+    photos: Mapping[int, Path],
+) -> Figure:
+    """A query and one row of results per model; results that share a category are marked.
+
+    Args:
+        query: the query photo.
+        labels: its categories; empty if unknown, then nothing is marked.
+        results: hits per model title.
+        photos: the photo of each id.
+    """
+    columns = max(map(len, results.values()))
+    figure = Figure(
+        figsize=(1.75 * (columns + 1), 1.75 * len(results)), layout="constrained", dpi=80
+    )
+    grid = figure.add_gridspec(len(results), columns + 1)
+    axes = figure.add_subplot(grid[:, 0])
+    tile(axes, query, f"query\n{names(labels, 20)}" if labels else "query", frame="black")
+    for row, (title, hits) in enumerate(results.items()):
+        for column, hit in enumerate(hits, start=1):
+            axes = figure.add_subplot(grid[row, column])
+            shared = labels & hit.labels
+            mark = f"✓ {names(shared, 18)}" if shared else "✗ " if labels else ""
+            tile(
+                axes,
+                photos[hit.id],
+                f"{hit.rank}. d² = {hit.distance:.3f}\n{mark}",
+                frame=COLOURS["match"] if shared else COLOURS["other"],
+                style="-" if shared else ":",
+            )
+            axes.set_gid(f"{title}/{hit.rank}/{hit.id}")
+            if column == 1:
+                axes.text(
+                    -0.08, 0.5, title, transform=axes.transAxes, rotation=90, va="center",
+                    ha="right", weight="bold", color=colour(title, row),
+                )  # fmt: skip
+    return figure
+
+
+def distances(nearest: Mapping[str, np.ndarray], pairs: Mapping[str, np.ndarray]) -> Figure:
+    """Squared L2 distances of each model: to the nearest other photo, and between any two photos.
+
+    Args:
+        nearest: float [queries] per model.
+        pairs: float [pairs] per model.
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    top = 1.05 * max(values.max() for values in pairs.values())
+    bins = np.linspace(0, top, 60)
+    panels = np.atleast_1d(figure.subplots(1, len(pairs), sharex=True))
+    for number, (axes, title) in enumerate(zip(panels, pairs, strict=True)):
+        shade = colour(title, number)
+        axes.hist(pairs[title], bins, density=True, color=COLOURS["other"], label="any two photos")
+        axes.hist(
+            nearest[title], bins, density=True, histtype="step", lw=2, color=shade,
+            label="nearest other photo",
+        )  # fmt: skip
+        axes.set(title=title, xlabel="squared L2 distance", ylabel="density")
+        axes.legend()
+    return figure
+
+
+def agreement(overlap_by_depth: np.ndarray, per_query: np.ndarray, expected: np.ndarray) -> Figure:
+    """How far two models agree: mean overlap@k for k = 1 … K, and per query at one depth.
+
+    Args:
+        overlap_by_depth: mean overlap@k, float [K].
+        per_query: overlap of each query's top list, float [queries], 0 to 1.
+        expected: overlap@k of two random rankings, float [K].
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    depth = np.arange(1, len(overlap_by_depth) + 1)
+    left.plot(depth, overlap_by_depth, color=COLOURS["match"], label="ResNet50 and VGG16")
+    left.plot(depth, expected, color="black", ls="--", label="two random orders")
+    left.set(xlabel="k", ylabel="mean overlap@k", ylim=(0, 1), title="Agreement by depth")
+    left.legend()
+    right.hist(per_query, np.linspace(-0.05, 1.05, 12), color=COLOURS["match"], ec="white")
+    right.set(xlabel="overlap@10 of one query", ylabel="queries", title="Agreement by query")
+    return figure

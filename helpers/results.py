@@ -1,0 +1,84 @@
+"""`build/results.json`: what a run measured, one section per step."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import joblib
+
+from helpers.datasets import ImageDataset
+from helpers.settings import TutorialError, display_path, load_settings
+
+
+def results_path() -> Path:
+    """The file the results are written to."""
+    return load_settings().build_dir / "results.json"
+
+
+def load_results() -> dict:
+    """The results so far; empty before the first run.
+
+    Raises:
+        TutorialError: the file is not JSON.
+    """
+    path = results_path()
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise TutorialError(
+            f"{display_path(path)} is not readable as JSON; delete it and run again."
+        ) from error
+
+
+def record(dataset: ImageDataset, section: str, values: dict) -> None:
+    """Write one section, beside those other notebooks wrote on the same dataset.
+
+    Sections measured on another dataset are dropped, so the file never mixes two. NumPy numbers
+    become plain ones; values are numbers with the unit in the key.
+    """
+    path = results_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        about = {
+            "name": dataset.name,
+            "slug": dataset.slug,
+            "photos": len(dataset),
+            "categories": len(dataset.categories),
+            "skipped": len(dataset.skipped),
+        }
+        before = load_results()
+        kept = before if before.get("dataset", {}).get("slug") == dataset.slug else {}
+        whole = {**kept, "dataset": about, "environment": environment(), section: values}
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(whole, indent=1, default=lambda number: number.item()) + "\n")
+        part.replace(path)
+
+
+def environment() -> dict:
+    """Versions and machine that the numbers belong to."""
+    packages = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "pymilvus", "milvus-lite")
+    installed = {package: package_version(package) for package in (*packages, "redis", "numpy")}
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": joblib.cpu_count(),
+        **{package: number for package, number in installed.items() if number},
+    }
+
+
+def package_version(package: str) -> str | None:
+    """Installed version; TensorFlow may be installed under its CPU-only name."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return version(name)
+        except ModuleNotFoundError:
+            continue
+    return None

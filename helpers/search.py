@@ -1,0 +1,108 @@
+"""Query → ranked results: Milvus finds the ids, Redis knows their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import redis
+from pymilvus import MilvusClient
+
+from helpers import path_store, vector_store
+from helpers.conversion import onnx_model
+from helpers.datasets import ImageDataset
+from helpers.extraction import extract
+from helpers.models import EmbeddingModel, embedding_model
+from helpers.settings import relative_path
+from helpers.vector_store import Hit
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One model's view of a dataset: its vectors in Milvus, its paths in Redis."""
+
+    model: EmbeddingModel
+    onnx_path: Path
+    collection: str
+    paths_key: str
+    vectors: np.ndarray
+    """float32 [photos, d], rows in the order of the dataset."""
+    milvus: MilvusClient
+    redis: redis.Redis
+
+
+def store_dataset(
+    dataset: ImageDataset,
+    name: str,
+    *,
+    milvus: MilvusClient,
+    redis: redis.Redis,
+    preset: str = "article",
+    precision: str = "fp32",
+) -> StoredModel:
+    """Convert, extract and store whatever of `dataset` is not there yet, for model `name`.
+
+    Afterwards the collection holds exactly the dataset's photos under the dataset's ids, and the
+    Redis hash exactly their paths. Running it again changes nothing.
+
+    Raises:
+        TutorialError: a photo, a model or a service cannot be used.
+    """
+    model = embedding_model(name, preset)
+    onnx_path = onnx_model(name, preset=preset, precision=precision)
+    vectors = extract(onnx_path, dataset.paths)
+    stored = StoredModel(
+        model,
+        onnx_path,
+        vector_store.collection_name(dataset.slug, name, preset, precision),
+        path_store.paths_key(dataset.slug, name, preset, precision),
+        vectors,
+        milvus,
+        redis,
+    )
+    ids = [record.id for record in dataset]
+    paths = [relative_path(path) for path in dataset.paths]
+    labels = [record.labels for record in dataset]
+    description = {**model.description(), "precision": precision}
+    vector_store.ensure_collection(
+        milvus, stored.collection, model.dimension, description=description
+    )
+    ids = vector_store.store(milvus, stored.collection, ids, vectors, paths, labels)
+    path_store.save_paths(redis, stored.paths_key, dict(zip(ids, paths, strict=True)))
+    return stored
+
+
+def search_stored(
+    stored: StoredModel, vectors: np.ndarray, limit: int, *, exclude: Sequence[int] | None = None
+) -> list[list[Hit]]:
+    """The article's search: nearest ids from Milvus, their paths from Redis.
+
+    Args:
+        stored: from `store_dataset`.
+        vectors: queries, float32 [m, d].
+        limit: results per query.
+        exclude: one id per query that is no answer to it, usually the query's own.
+
+    Returns:
+        One list of hits per query, nearest first; `Hit.distance` is the squared L2 distance.
+
+    Raises:
+        TutorialError: Redis has no path for an id that Milvus returned.
+    """
+    found = vector_store.search(stored.milvus, stored.collection, vectors, limit, exclude=exclude)
+    ids = sorted({hit.id for hits in found for hit in hits})
+    paths = path_store.load_paths(stored.redis, stored.paths_key, ids)
+    return [[replace(hit, path=paths[hit.id]) for hit in hits] for hits in found]
+
+
+def photo_vector(stored: StoredModel, path: Path) -> np.ndarray:
+    """The vector float32 [1, d] of any photo, of the dataset or your own."""
+    return extract(stored.onnx_path, [Path(path)], progress=False)
+
+
+def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.ndarray:
+    """Results as rows of the dataset, int64 [queries, limit], as `evaluation` takes them."""
+    row = {record.id: number for number, record in enumerate(dataset)}
+    return np.array([[row[hit.id] for hit in hits] for hits in found], np.int64)

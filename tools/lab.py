@@ -1,0 +1,28 @@
+"""JupyterLab on the notebooks; the embedded servers it started stop with it. `make lab`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from helpers.services import temporary_services
+from helpers.settings import ROOT
+
+COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
+COMMAND += ["--KernelManager.transport_encryption=auto", "notebooks"]
+
+
+def main() -> int:
+    with temporary_services():
+        lab = subprocess.Popen([*COMMAND, *sys.argv[1:]], cwd=ROOT)
+        try:
+            return lab.wait()
+        except KeyboardInterrupt:  # JupyterLab got the same Ctrl-C and asks its own question
+            return lab.wait()
+        finally:
+            lab.terminate()
+            lab.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
