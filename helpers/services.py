@@ -319,10 +319,10 @@ def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
             f"The embedded {name} does not answer ({reason}): run `make stop` and try again; its "
             f"log is {display_path(_folder() / f'{name}.log')}."
         )
-    setting = SETTINGS[name]
+    setting, masked = SETTINGS[name], _masked(uri)
     return TutorialError(
-        f"No {name.capitalize()} answers at {setting}={_masked(uri)} ({reason}): start that "
-        f"server, correct {setting}, or unset it to use the embedded one."
+        f"No {name.capitalize()} answers at {setting}={masked} ({reason.replace(uri, masked)}): "
+        f"start that server, correct {setting}, or unset it to use the embedded one."
     )
 
 

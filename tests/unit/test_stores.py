@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+
+from helpers import TutorialError, path_store, vector_store
+from helpers.services import connect_milvus, connect_redis
+
+RECIPE = {"model": "resnet50", "preset": "article", "precision": "fp32", "weights": "abc"}
+IDS = list(range(7, 207))
+PATHS = [f"photos/{id_}.jpg" for id_ in IDS]
+LABELS = [{"dog", "cat"} if id_ % 2 else {"car"} for id_ in IDS]
+ODD = "사진/a b\\c'\"{x}\n\udcff.jpg"
+
+
+def unit_vectors(count: int, dim: int = 16) -> np.ndarray:
+    vectors = np.random.default_rng(0).normal(size=(count, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+VECTORS = unit_vectors(len(IDS))
+
+
+@pytest.fixture(scope="module")
+def milvus(services):
+    return connect_milvus()
+
+
+@pytest.fixture(params=["FLAT", "HNSW"])
+def name(request, milvus):
+    """A collection that holds exactly IDS, whatever the test before did to it."""
+    name, index = f"photos_{request.param}", request.param
+    vector_store.ensure_collection(milvus, name, 16, description=RECIPE, index_type=index)
+    assert vector_store.store(milvus, name, IDS, VECTORS, PATHS, LABELS, batch_size=64) == IDS
+    return name
+
+
+def test_the_collection_name_keeps_datasets_apart():
+    name = vector_store.collection_name
+    assert name("coco-val2017", "vgg16", "article", "fp32") == "coco_val2017_vgg16_article_fp32"
+    assert name("사진", "vgg16", "article", "fp32") != name("그림", "vgg16", "article", "fp32")
+    assert name("2024", "vgg16", "article", "fp32").isidentifier()
+
+
+def test_storing_twice_changes_nothing(milvus, name):
+    vector_store.store(milvus, name, IDS, VECTORS, PATHS, LABELS)
+    assert vector_store.count(milvus, name) == len(IDS)
+    assert vector_store.check_self_first(milvus, name, IDS, VECTORS) == len(IDS)
+
+
+def test_a_removed_photo_disappears(milvus, name):
+    vector_store.store(milvus, name, IDS[1:], VECTORS[1:], PATHS[1:], LABELS[1:])
+    assert vector_store.count(milvus, name) == len(IDS) - 1
+    found = vector_store.search(milvus, name, VECTORS[:1], limit=len(IDS))
+    assert IDS[0] not in {hit.id for hit in found[0]}
+
+
+def test_search_agrees_with_numpy(milvus, name):
+    found = vector_store.search(milvus, name, VECTORS, limit=5, exclude=IDS)
+    distances = ((VECTORS[:, None] - VECTORS) ** 2).sum(axis=2)
+    np.fill_diagonal(distances, np.inf)
+    for row, hits in enumerate(found):
+        nearest = np.argsort(distances[row])[:5]
+        assert [hit.id for hit in hits] == [IDS[column] for column in nearest]
+        assert [hit.distance for hit in hits] == pytest.approx(distances[row][nearest], abs=1e-5)
+        assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
+        assert hits[0].path == PATHS[nearest[0]] and hits[0].labels == LABELS[nearest[0]]
+
+
+def test_a_limit_beyond_the_collection_gives_all_of_it(milvus, name):
+    (hits,) = vector_store.search(milvus, name, VECTORS[:1], limit=1000, exclude=IDS[:1])
+    assert sorted(hit.id for hit in hits) == IDS[1:]
+
+
+def test_a_vector_that_does_not_find_itself_is_reported(milvus, name):
+    with pytest.raises(TutorialError, match="2 of 200 vectors.*id 7 is the first"):
+        swapped = VECTORS[[1, 0, *range(2, len(IDS))]]
+        vector_store.check_self_first(milvus, name, IDS, swapped)
+
+
+@pytest.fixture
+def one(milvus):
+    """An empty FLAT collection."""
+    vector_store.ensure_collection(milvus, "one", 16, description=RECIPE)
+    vector_store.store(milvus, "one", [], VECTORS[:0], [], [])
+    return "one"
+
+
+def test_copies_of_a_photo_tie_in_the_order_of_their_ids(milvus, one):
+    vectors = np.repeat(VECTORS[:1], 30, axis=0)
+    vector_store.store(milvus, one, IDS[:30], vectors, PATHS[:30], LABELS[:30])
+    assert vector_store.check_self_first(milvus, one, IDS[:30], vectors) == 30
+    (hits,) = vector_store.search(milvus, one, vectors[:1], limit=30)
+    assert [hit.id for hit in hits] == IDS[:30]
+
+
+def test_odd_paths_and_labels_survive_and_can_be_filtered(milvus, one):
+    labels = [{ODD}, {"dog"}, set()]
+    vector_store.store(milvus, one, IDS[:3], VECTORS[:3], [ODD, *PATHS[1:3]], labels)
+    (hits,) = vector_store.search(
+        milvus,
+        one,
+        VECTORS[:1],
+        limit=3,
+        filter="ARRAY_CONTAINS(labels, {label}) and id in {ids}",
+        filter_params={"label": ODD, "ids": np.array(IDS)},
+    )
+    assert [(hit.id, hit.path, hit.labels) for hit in hits] == [(IDS[0], ODD, {ODD})]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dim": 8}, "dimension 16, not 8"),
+        ({"description": RECIPE | {"weights": "other"}}, "recipe .*abc.*, not .*other"),
+        ({"index_type": "HNSW"}, "type FLAT, not HNSW"),
+    ],
+)
+def test_a_collection_made_otherwise_is_refused(milvus, one, change, message):
+    wanted = {"dim": 16, "description": RECIPE} | change
+    with pytest.raises(TutorialError, match=f"'one' .*{message}.*drop_collection"):
+        vector_store.ensure_collection(milvus, one, **wanted)
+
+
+def test_an_unknown_index_type_is_refused(milvus):
+    with pytest.raises(TutorialError, match="'DISKANN' .*FLAT, IVF_FLAT, HNSW"):
+        vector_store.ensure_collection(
+            milvus, "unknown", 16, description=RECIPE, index_type="DISKANN"
+        )
+    assert not milvus.has_collection("unknown")
+
+
+@pytest.mark.parametrize(
+    "ids, vectors, path, message",
+    [
+        ([7, 7], VECTORS[:2], "a", "share an id"),
+        ([7, 8], VECTORS[:3], "a", r"differ in number \(2, 3, 2, 2\)"),
+        ([7, 8], VECTORS[:2] * np.nan, "a", "NaN"),
+        ([7, 8], VECTORS[:2], "사" * 1366, "4096 bytes"),
+    ],
+)
+def test_bad_rows_are_refused_before_anything_is_stored(milvus, one, ids, vectors, path, message):
+    with pytest.raises(TutorialError, match=message):
+        vector_store.store(milvus, one, ids, vectors, [path, "b"], [set(), set()])
+    assert vector_store.count(milvus, one) == 0
+
+
+@pytest.fixture(scope="module")
+def redis(services):
+    return connect_redis()
+
+
+def test_paths_round_trip_in_the_order_asked(redis):
+    key = path_store.paths_key("coco", "vgg16", "article", "fp32")
+    paths = dict(zip(IDS, [ODD, *PATHS[1:]], strict=True))
+    path_store.save_paths(redis, key, paths)
+    asked = [9, 7, 8]
+    assert list(path_store.load_paths(redis, key, asked).items()) == [(i, paths[i]) for i in asked]
+    assert path_store.load_paths(redis, key, np.array(asked)) == {i: paths[i] for i in asked}
+    assert path_store.load_paths(redis, key, []) == {}
+    assert path_store.count_paths(redis, key) == len(IDS)
+
+
+def test_saving_paths_replaces_those_of_before(redis):
+    redis.flushdb()
+    path_store.save_paths(redis, "a:paths", {1: "x", 2: "y"})
+    path_store.save_paths(redis, "a:paths", {2: "z"})
+    assert redis.keys() == ["a:paths"] and redis.hgetall("a:paths") == {"2": "z"}
+    path_store.save_paths(redis, "a:paths", {})
+    assert redis.keys() == []
+
+
+def test_a_missing_path_says_how_to_repair(redis):
+    path_store.save_paths(redis, "a:paths", {1: "x"})
+    with pytest.raises(TutorialError, match="'a:paths' for 1 of 2 ids.*notebook 03"):
+        path_store.load_paths(redis, "a:paths", [1, 5])
