@@ -1,6 +1,6 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
-settings → images → datasets → weights → models → conversion → extraction → services →
+settings → progress → images → datasets → weights → models → conversion → extraction → services →
 vector_store, path_store → search → evaluation, fusion, explanation → plots → results
 """
 

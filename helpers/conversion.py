@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
 OPSET = 18
+AXES = {"image": "NHWC", "embedding": "ND", "feature_map": "NhwD"}
 
 
 def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -> Path:
@@ -73,13 +74,13 @@ def work_folder(model: EmbeddingModel) -> Path:
 def keras_embedder(model: EmbeddingModel) -> keras.Model:
     """Pixels to unit vector as one Keras model: preprocessing, network, pooling, length 1.
 
-    Input `image` uint8 [N, H, W, 3]; outputs `embedding` float32 [N, d] and `feature_map`
-    float32 [N, h, w, d], the map that is pooled (for VGG16 Keras' last layer, `block5_pool`).
+    Input `image` uint8 [N, H, W, 3] of any size, since convolution and pooling take any; outputs
+    `embedding` float32 [N, d] and `feature_map` float32 [N, h, w, d], the map that is pooled
+    (for VGG16 Keras' last layer, `block5_pool`).
     """
     from helpers.quiet_tf import keras
 
-    size = model.recipe.input_size
-    image = keras.Input((size, size, 3), dtype="uint8", name="image")
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
     pixels = keras.applications.imagenet_utils.preprocess_input(
         keras.ops.cast(image, "float32"), mode=model.network.preprocessing
     )
@@ -109,7 +110,7 @@ def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
     """Write `embedder` as a TensorFlow SavedModel with the explicit signature `image` → outputs."""
     from helpers.quiet_tf import tf
 
-    image = tf.TensorSpec([None, *embedder.input_shape[1:]], tf.uint8, name="image")
+    image = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
     serve = tf.function(lambda image: embedder(image), input_signature=[image])
     tf.saved_model.save(embedder, str(folder), signatures=serve)
     return folder
@@ -137,7 +138,9 @@ def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
         )
     proto = onnx.load(converted)
     for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
+        for dim, letter in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = letter
     onnx.helper.set_model_props(
         proto,
         {
@@ -157,7 +160,13 @@ def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
 def cache_key(model: EmbeddingModel, precision: str) -> str:
     """A digest of everything the ONNX file depends on."""
     versions = {package: version(package) for package in ("keras", "tf2onnx", "onnx")}
-    inputs = {**model.description(), **versions, "precision": precision, "opset": OPSET}
+    inputs = {
+        **model.description(),
+        **versions,
+        "precision": precision,
+        "opset": OPSET,
+        "axes": AXES,
+    }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
