@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,18 +43,51 @@ def extract(
         TutorialError: a photo cannot be read, or the file is not from `conversion.onnx_model`.
     """
     props = recipe_of(onnx_path)
+    return cached_vectors(
+        onnx_path.stem,
+        props["cache_key"],
+        int(props["dimension"]),
+        paths,
+        lambda missing: embed(onnx_path, missing, batch_size=batch_size),
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def cached_vectors(
+    stem: str,
+    key: str,
+    dimension: int,
+    paths: Sequence[Path],
+    compute: Callable[[list[Path]], Iterator[np.ndarray]],
+    *,
+    batch_size: int,
+    progress: bool,
+) -> np.ndarray:
+    """Rows of a vector cache, one per photo; `compute` is asked for those it does not hold.
+
+    Args:
+        stem: what the cache is called, such as the model's file name.
+        key: names everything the vectors depend on besides the photo.
+        dimension: length of a row.
+        paths: photo files.
+        compute: yields float32 [≤ batch_size, dimension], batch after batch, for some photos.
+        batch_size: rows per batch of `compute`.
+        progress: show a bar where someone is watching.
+
+    Returns:
+        float32 [len(paths), dimension], rows in the order of `paths`.
+    """
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         digests = list(pool.map(photo_digest, paths))
-    with vector_cache(onnx_path.stem, props["cache_key"], int(props["dimension"])) as cache:
+    with vector_cache(stem, key, dimension) as cache:
         known = cache.rows()
         missing = {d: p for d, p in zip(digests, paths, strict=True) if d not in known}
         if missing:
-            fresh = embed(onnx_path, list(missing.values()), batch_size=batch_size)
             keys = list(missing)
             starts = range(0, len(keys), batch_size)
-            label = f"{props['model']} ({props['precision']})"
-            bar = track(starts, total=len(starts), unit="batches", label=label, enabled=progress)
-            for start, vectors in zip(bar, fresh, strict=True):
+            bar = track(starts, total=len(starts), unit="batches", label=stem, enabled=progress)
+            for start, vectors in zip(bar, compute(list(missing.values())), strict=True):
                 cache.append(keys[start : start + batch_size], vectors)
             known = cache.rows()
         return cache.read([known[digest] for digest in digests])

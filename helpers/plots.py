@@ -14,6 +14,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,6 +36,7 @@ COLOURS = {
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
 
 MAP_LABELS = 24
+HATCHES = ["", "//", "..", "xx"]
 
 matplotlib.rcParams.update(
     {
@@ -286,4 +288,86 @@ def agreement(overlap_by_depth: np.ndarray, per_query: np.ndarray, expected: np.
     left.legend()
     right.hist(per_query, np.linspace(-0.05, 1.05, 12), color=COLOURS["match"], ec="white")
     right.set(xlabel="overlap@10 of one query", ylabel="queries", title="Agreement by query")
+    return figure
+
+
+def metric_bars(means: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
+    """Metrics of several systems with their 95 % intervals.
+
+    Args:
+        means: per system, per metric: mean, lower and upper end.
+    """
+    metrics = list(next(iter(means.values())))
+    figure = Figure(figsize=(1.9 * len(metrics) + 1.5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(means)
+    for number, (title, values) in enumerate(means.items()):
+        mean, low, high = np.array([values[metric] for metric in metrics]).T
+        x = np.arange(len(metrics)) + (number - (len(means) - 1) / 2) * width
+        shade = colour(title, number) if title in COLOURS else ("#bbbbbb", "#e3e3e3")[number % 2]
+        bars = axes.bar(x, mean, 0.9 * width, color=shade, label=title, hatch=HATCHES[number % 4])
+        axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor="black", capsize=3)
+        axes.bar_label(bars, [f"{value:.2f}" for value in mean], fontsize=7, label_type="center",
+                       bbox={"fc": "white", "ec": "none", "pad": 0.6})  # fmt: skip
+    axes.set_xticks(range(len(metrics)), metrics)
+    axes.set(ylabel="mean over queries")
+    axes.grid(axis="x", visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(means))
+    return figure
+
+
+def category_bars(tables: Mapping[str, pd.DataFrame], metric: str, most: int = 30) -> Figure:
+    """One metric per category and model, categories with the most queries first.
+
+    Args:
+        tables: per model what `evaluation.per_category` returns.
+        metric: the metric's name, for the axis.
+        most: categories shown at the most.
+    """
+    first = next(iter(tables.values()))
+    kinds = list(first.index[:most])
+    figure = Figure(figsize=(9, 0.33 * len(kinds) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    y = np.arange(len(kinds))
+    for number, (title, table) in enumerate(tables.items()):
+        axes.plot(
+            table.loc[kinds, "mean"], y, "os^D"[number % 4], color=colour(title, number),
+            label=title, ms=7,
+        )  # fmt: skip
+    values = np.array([table.loc[kinds, "mean"] for table in tables.values()])
+    axes.hlines(y, values.min(axis=0), values.max(axis=0), color=COLOURS["other"], zorder=0)
+    axes.set_yticks(y, [f"{kind} ({first.loc[kind, 'queries']})" for kind in kinds])
+    axes.set(xlabel=metric, xlim=(0, 1.02))
+    axes.invert_yaxis()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
+    return figure
+
+
+def recipe_maps(
+    tables: Mapping[str, pd.DataFrame], marks: Mapping[str, dict[str, tuple]]
+) -> Figure:
+    """One heat map per model: preparation in rows, pooling in columns, the metric in the cells.
+
+    Args:
+        tables: per model the metric, preparations × poolings.
+        marks: per model what to outline, such as `{"article": (row label, column label)}`.
+    """
+    rows, columns = next(iter(tables.values())).shape
+    figure = Figure(figsize=(4.6 * len(tables) + 1, 0.42 * rows + 1.2), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
+    for axes, (title, table) in zip(panels, tables.items(), strict=True):
+        axes.imshow(table, cmap="cividis", aspect="auto")
+        middle = (table.to_numpy().min() + table.to_numpy().max()) / 2
+        for (row, column), value in np.ndenumerate(table.to_numpy()):
+            ink = "black" if value > middle else "white"
+            axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=ink)
+        for (name, (row, column)), style in zip(marks[title].items(), ("--", "-"), strict=False):
+            place = (table.columns.get_loc(column) - 0.48, table.index.get_loc(row) - 0.46)
+            axes.add_patch(Rectangle(place, 0.96, 0.92, fill=False, ec="#D55E00", lw=3, ls=style))
+            axes.plot([], [], color="#D55E00", lw=3, ls=style, label=name)
+        axes.set_xticks(range(columns), table.columns)
+        axes.set_yticks(range(rows), table.index)
+        axes.set(title=title)
+        axes.grid(visible=False)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     return figure

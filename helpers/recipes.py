@@ -1,0 +1,79 @@
+"""Which photo preparation and pooling search best: one network, many recipes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from helpers.extraction import cached_vectors, open_session, prefetch, recipe_of
+from helpers.models import Recipe
+
+POOLINGS = ("max", "average", "gem")
+GEM_POWER = 3
+BATCH_SIZE = 4
+
+PREPARATIONS = [
+    *(
+        (224, resize, crop)
+        for resize in ("nearest", "bilinear", "lanczos")
+        for crop in (False, True)
+    ),
+    (320, "bilinear", False),
+    (448, "bilinear", False),
+]
+"""Input size, resize and crop of the study: every resize and crop at 224, then larger inputs."""
+
+
+def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np.ndarray:
+    """Vectors of `paths` under `recipe`, from a file made for another recipe of this network.
+
+    One pass over the network serves all three poolings: they are computed from the file's
+    `feature_map` and cached together.
+
+    Returns:
+        float32 [len(paths), d], unit length.
+    """
+    about = recipe_of(onnx_path)
+    preparation = {key: str(value).lower() for key, value in asdict(recipe).items()}
+    pooling = preparation.pop("pooling")
+    props = {**about, **preparation}
+    key = json.dumps([about["cache_key"], preparation, POOLINGS, GEM_POWER], sort_keys=True)
+    dimension = int(about["dimension"])
+    rows = cached_vectors(
+        f"{about['model']}-{'-'.join(preparation.values())}",
+        hashlib.sha256(key.encode()).hexdigest(),
+        len(POOLINGS) * dimension,
+        paths,
+        lambda missing: pooled_ways(onnx_path, missing, props),
+        batch_size=BATCH_SIZE,
+        progress=True,
+    )
+    start = POOLINGS.index(pooling) * dimension
+    return rows[:, start : start + dimension]
+
+
+def pooled_ways(
+    onnx_path: Path, paths: Sequence[Path], props: dict[str, str]
+) -> Iterator[np.ndarray]:
+    """Batches float32 [≤ 4, 3 d]: the unit vectors of all POOLINGS, one after another."""
+    session = open_session(onnx_path)
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        for pixels in prefetch(pool, props, paths, BATCH_SIZE):
+            [maps] = session.run(["feature_map"], {"image": pixels})
+            ways = (maps.max((1, 2)), maps.mean((1, 2)), generalised_mean(maps))
+            yield np.hstack([way / np.linalg.norm(way, axis=1, keepdims=True) for way in ways])
+
+
+def generalised_mean(maps: np.ndarray) -> np.ndarray:
+    """GeM pooling with p = 3 of feature maps [n, h, w, d] that are not negative: float32 [n, d].
+
+    Radenović, Tolias, Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", 2018.
+    """
+    return np.cbrt((maps**GEM_POWER).mean((1, 2)))
