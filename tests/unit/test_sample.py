@@ -143,7 +143,8 @@ def test_no_two_photos_are_nearly_the_same(photos):
     distance = (hashes[:, None] != hashes[None]).sum(2)
     close = [(numbers[i], numbers[j]) for i, j in np.argwhere(distance <= 32) if i < j]
     assert not close
-    assert difference_hash(photos[numbers[0]] // 2 + 20).tolist() != (~hashes[0]).tolist()
+    darker = difference_hash((photos[numbers[0]] * 0.8).astype(np.uint8))
+    assert (darker != hashes[0]).sum() <= 32  # a twin in other light would be caught
 
 
 def test_licence_is_cc0():
