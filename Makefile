@@ -48,5 +48,6 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	@echo "Installing into $(VENV), about a minute and 2.5 GB …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --editable . 2>/dev/null || \
+		$(PY) -m pip install --no-deps --editable .
 	@touch $@

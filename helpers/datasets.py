@@ -39,6 +39,7 @@ PHOTO_SUFFIXES = frozenset(
 )
 """Of files in plain folders. Pillow cannot read HEIC: such files are listed to be reported."""
 COCO_SPLITS = ("train2017", "val2017")
+LEAST_PHOTOS = 4
 CONNECTIONS = 8
 ATTEMPTS = 4
 BACKOFF_S = 0.5
@@ -144,7 +145,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
     - `auto`: `coco` if its server answers or its photos are here already, else `sample`.
     - a path: a folder in COCO's layout (`annotations/instances_<split>.json` and `<split>/`; all
       splits are taken) or any folder of photos, where the first sub-folder's name is the label.
-    - None: what the environment's DATASET says.
+    - None: what the environment's DATASET says; then it must have at least 4 photos.
 
     Raises TutorialError, naming the file, if there is nothing usable or a file contradicts itself.
     """

@@ -84,9 +84,10 @@ def run(notebooks: list[Path], update: bool) -> int:
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
     """Run all cells in a fresh kernel; returns the error's last line, or None."""
+    kernel = KernelManager(kernel_name="python3", transport_encryption="auto")
     client = NotebookClient(
         notebook,
-        km=KernelManager(kernel_name="python3", transport_encryption="auto"),
+        km=kernel,
         timeout=CELL_SECONDS,
         resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,
@@ -97,6 +98,9 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
         client.execute()
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
+    finally:
+        if kernel.has_kernel:
+            kernel.shutdown_kernel(now=True)
     return None
 
 

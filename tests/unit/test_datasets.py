@@ -596,3 +596,12 @@ def test_downloading_in_a_pipe_prints_nothing(tmp_path, source):
     assert run.stderr == ""
     assert run.stdout.startswith("Dataset coco-val2017-animals: 32 photos, 8 categories.\nFewer")
     assert Path(os.environ["DATA_DIR"], "coco", "val2017").is_dir()
+
+
+def test_the_notebooks_refuse_a_dataset_too_small_to_compare(tmp_path, photos, monkeypatch):
+    for number, photo in enumerate(photos[:3]):
+        (tmp_path / f"{number}.jpg").write_bytes(photo.read_bytes())
+    assert len(open_dataset(tmp_path)) == 3
+    monkeypatch.setenv("DATASET", str(tmp_path))
+    with pytest.raises(TutorialError, match="3 usable photo.*at least 4"):
+        open_dataset()

@@ -40,6 +40,7 @@ COLOURS = (
     "#c23b2e", "#e2742f", "#e9bd3c", "#5f8f3f", "#2f7f78", "#3b74b8", "#27406f", "#7a4a86",
     "#d98aa0", "#f0ece2", "#3a3a3c", "#9a9a96", "#8a5a3a", "#c9a877",
 )  # fmt: skip
+BLOSSOMS = ("#c23b2e", "#e2742f", "#e9bd3c", "#f0ece2", "#d98aa0", "#7a4a86", "#d98aa0", "#c23b2e", "#f0ece2", "#e9bd3c")
 WOODS = ("#8a5a34", "#b98652", "#5a3a26", "#d0ae7c", "#e4ddd0", "#3b3b3d", "#5f7f86", "#9c3f34")
 PATTERNS = ("plain", "plain", "bands", "stripes", "dots", "speckle", "twotone", "checks")
 
@@ -168,7 +169,9 @@ def vase_details(rng, setting):
     }
     if rng.random() < 0.55:
         details["flowers"] = choose(rng, ("tulips", "daisies", "roses"))
-        details["blossom"] = choose(rng, COLOURS[:10])
+        details["blossom"] = choose(rng, BLOSSOMS)
+    elif details["variant"] in ("cylinder", "flared"):  # empty, they could be cups
+        details |= {"flowers": "tulips", "blossom": "#e9bd3c"}
     return details
 
 
