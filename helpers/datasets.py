@@ -150,7 +150,15 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
     Raises TutorialError, naming the file, if there is nothing usable or a file contradicts itself.
     """
     settings = load_settings()
-    choice = name_or_path or settings.dataset
+    choice = name_or_path
+    if not choice:
+        dataset = open_dataset(settings.dataset)
+        if len(dataset) < LEAST_PHOTOS:
+            raise TutorialError(
+                f"{dataset.name!r} has only {len(dataset)} usable photo(s), and the notebooks "
+                f"compare at least {LEAST_PHOTOS}: add photos or set DATASET to another folder."
+            )
+        return dataset
     if choice == "auto":
         return _open_auto()
     if choice == "coco":
