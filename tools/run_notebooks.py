@@ -130,8 +130,7 @@ def headlines(found: dict) -> list[tuple[str, str]]:
         rows.append((f"{model}: times the article's loop", f"{ratio:.1f}"))
     for model, values in found.get("store", {}).items():
         rows.append((f"{model}: vectors in Milvus", f"{values['vectors']}"))
-    if "search" in found:
-        overlap = found["search"]["overlap_at_10"]
+    if (overlap := found.get("search", {}).get("overlap_at_10")) is not None:
         rows.append(("of ten results, both models share", f"{10 * overlap:.1f}"))
     for model, values in found.get("evaluation", {}).items():
         if isinstance(values, dict) and "ndcg@10" in values:

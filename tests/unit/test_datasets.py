@@ -347,9 +347,9 @@ def test_masks_are_those_of_pycocotools():
 def test_sample_and_the_environment(tmp_path, monkeypatch):
     with pytest.raises(TutorialError, match="sample photos are not in 'sample'"):
         open_dataset("sample")
-    make_coco(tmp_path / "data" / "sample", "sample", ids=(1, 2))
+    make_coco(tmp_path / "data" / "sample", "sample", ids=range(1, 5))
     sample = open_dataset("sample")
-    assert (sample.name, sample.slug, len(sample)) == ("sample", "sample", 2)
+    assert (sample.name, sample.slug, len(sample)) == ("sample", "sample", 4)
     monkeypatch.setenv("DATASET", "sample")
     assert open_dataset() == sample
     monkeypatch.setenv("DATASET", str(tmp_path / "data" / "sample"))
