@@ -371,3 +371,64 @@ def recipe_maps(
         axes.grid(visible=False)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     return figure
+
+
+def weight_sweep(
+    sweeps: Mapping[str, Mapping[str, Mapping[float, tuple[float, float, float]]]],
+    chosen: Mapping[str, float],
+    ends: tuple[str, str],
+    metric: str,
+) -> Figure:
+    """A metric over the second model's weight, one panel per set of queries, one line per way.
+
+    Args:
+        sweeps: per panel, per way of combining, per weight: mean, lower and upper end.
+        chosen: the weight chosen for each way, ringed in every panel.
+        ends: the models that weights 0 and 1 leave alone.
+        metric: the metric's name, for the axis.
+    """
+    figure = Figure(figsize=(5 * len(sweeps), 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(sweeps), sharey=True))
+    for axes, (panel, ways) in zip(panels, sweeps.items(), strict=True):
+        for number, (way, values) in enumerate(ways.items()):
+            weights = np.array(list(values))
+            mean, low, high = np.array(list(values.values())).T
+            shade, shift = CYCLE[2 + number], 0.012 * (number - (len(ways) - 1) / 2)
+            axes.errorbar(
+                weights + shift, mean, [mean - low, high - mean], color=shade, label=way,
+                marker="os^D"[number % 4], ls=("-", "--", ":", "-.")[number % 4], capsize=2, lw=1.3,
+            )  # fmt: skip
+            best = list(weights).index(chosen[way])
+            axes.plot(
+                weights[best] + shift, mean[best], "o", ms=14, mfc="none", mec=shade, mew=2
+            )  # fmt: skip
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], [f"0\n{ends[0]}", "¼", "½", "¾", f"1\n{ends[1]}"])
+        axes.set(title=panel, xlabel=f"weight of {ends[1]}")
+    panels[0].set_ylabel(metric)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(chosen)
+    )
+    return figure
+
+
+def differences(pairs: Mapping[str, tuple[float, float, float]], xlabel: str) -> Figure:
+    """Paired differences with their intervals, beside the line of no difference.
+
+    Args:
+        pairs: per row the difference, the lower and the upper end of its interval.
+        xlabel: what was subtracted from what.
+    """
+    figure = Figure(figsize=(8, 0.45 * len(pairs) + 1), layout="constrained")
+    axes = figure.subplots()
+    for row, (difference, low, high) in enumerate(pairs.values()):
+        sign = "+" if low > 0 else "−" if high < 0 else "○"
+        shade = {"+": COLOURS["match"], "−": COLOURS["VGG16"], "○": "black"}[sign]
+        axes.errorbar(
+            difference, row, xerr=[[difference - low], [high - difference]], fmt="o",
+            color=shade, mfc=shade if sign != "○" else "white", capsize=4,
+        )  # fmt: skip
+    axes.axvline(0, color="black", ls="--", lw=1)
+    axes.set_yticks(range(len(pairs)), pairs)
+    axes.set(xlabel=xlabel, ylim=(len(pairs) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    return figure

@@ -330,3 +330,12 @@ def _unescape(text: str) -> str:
         lambda match: chr(int(match[2], 16)) if match[2] else "\\",
         text,
     )
+
+
+def holds_several_vectors(client: MilvusClient) -> bool:
+    """Whether this server's collections may have several vector fields: Milvus from 2.4 on.
+
+    Milvus Lite and hosted servers state their version in a sentence; its first number decides.
+    """
+    version = re.search(r"(\d+)\.(\d+)", client.get_server_version())
+    return version is not None and (int(version[1]), int(version[2])) >= (2, 4)
