@@ -384,10 +384,10 @@ def camera(categories, entries, setting, rng) -> dict:
     tall = any(c in ("bottle", "vase", "wine glass", "potted plant", "stop sign", "teddy bear", "chair") for c in categories)
     portrait = tall and len(entries) == 1 and rng.random() < 0.6
     fill = rng.uniform(0.68, 0.96) if len(categories) == 1 else rng.uniform(0.86, 1.0)
-    if len(categories) == 1 and len(entries) > 2:
-        fill = 0.96  # many small things: come close
-    if categories == ("donut",):
-        elevation = max(elevation, 26.0)  # else its hole is hidden
+    if categories == ("donut",):  # small, and its hole must show
+        fill, elevation = max(fill, 0.9), max(elevation, 26.0)
+    if categories == ("wine glass",):  # from above, nothing shows what it is
+        elevation = min(elevation, 16.0)
     if categories == ("stop sign",):
         fill = rng.uniform(0.5, 0.82)
     return {

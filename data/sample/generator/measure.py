@@ -8,7 +8,9 @@ nearest others by squared L2 distance and counts those that share at least one c
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,8 @@ MODELS = {"resnet50": "ResNet50", "vgg16": "VGG16"}
 
 def read_labels() -> tuple[list[Path], list[str], np.ndarray]:
     """Photo paths, category names, and which photo shows which `bool [photos, categories]`."""
-    coco = COCO(str(SAMPLE / "annotations" / "instances_sample.json"))
+    with redirect_stdout(sys.stderr):  # pycocotools talks
+        coco = COCO(str(SAMPLE / "annotations" / "instances_sample.json"))
     images = coco.loadImgs(sorted(coco.getImgIds()))
     categories = coco.loadCats(sorted(coco.getCatIds()))
     column = {category["id"]: k for k, category in enumerate(categories)}
