@@ -116,9 +116,7 @@ def box(name, size, centre, material, *, bevel: float = 0.0, turn=None):
     for vertex in bm.verts:
         vertex.co = [c * s for c, s in zip(vertex.co, size, strict=True)]
     if bevel:
-        bmesh.ops.bevel(
-            bm, geom=bm.edges[:], offset=bevel, segments=3, profile=0.5, affect="EDGES"
-        )
+        bmesh.ops.bevel(bm, geom=bm.edges[:], offset=bevel, segments=3, profile=0.5, affect="EDGES")
     data = bpy.data.meshes.new(name)
     bm.to_mesh(data)
     bm.free()

@@ -40,7 +40,18 @@ COLOURS = (
     "#c23b2e", "#e2742f", "#e9bd3c", "#5f8f3f", "#2f7f78", "#3b74b8", "#27406f", "#7a4a86",
     "#d98aa0", "#f0ece2", "#3a3a3c", "#9a9a96", "#8a5a3a", "#c9a877",
 )  # fmt: skip
-BLOSSOMS = ("#c23b2e", "#e2742f", "#e9bd3c", "#f0ece2", "#d98aa0", "#7a4a86", "#d98aa0", "#c23b2e", "#f0ece2", "#e9bd3c")
+BLOSSOMS = (
+    "#c23b2e",
+    "#e2742f",
+    "#e9bd3c",
+    "#f0ece2",
+    "#d98aa0",
+    "#7a4a86",
+    "#d98aa0",
+    "#c23b2e",
+    "#f0ece2",
+    "#e9bd3c",
+)
 WOODS = ("#8a5a34", "#b98652", "#5a3a26", "#d0ae7c", "#e4ddd0", "#3b3b3d", "#5f7f86", "#9c3f34")
 PATTERNS = ("plain", "plain", "bands", "stripes", "dots", "speckle", "twotone", "checks")
 
@@ -134,7 +145,11 @@ def ball_details(rng, setting):
         "baseball": ["#f1ede2", "#9a2a25"],
         "beach": two(rng),
     }[variant]  # fmt: skip
-    return {"variant": variant, "colours": colours, "scale": 0.75 if small and variant in ("soccer", "volleyball") else 1.0}
+    return {
+        "variant": variant,
+        "colours": colours,
+        "scale": 0.75 if small and variant in ("soccer", "volleyball") else 1.0,
+    }
 
 
 def book_details(rng, setting):
@@ -198,7 +213,10 @@ def bottle_details(rng, setting):
     }[variant]
     return {
         "variant": variant,
-        "colours": [choose(rng, body), choose(rng, ("#f0ece2", "#e9dcc0", "#d9d4c8", *COLOURS[:6]))],
+        "colours": [
+            choose(rng, body),
+            choose(rng, ("#f0ece2", "#e9dcc0", "#d9d4c8", *COLOURS[:6])),
+        ],
         "pattern": choose(rng, ("plain", "plain", "bands")),
         "accent": choose(rng, COLOURS),
         "cap": choose(rng, COLOURS),
@@ -262,7 +280,17 @@ DETAILS = {
     },
 }  # fmt: skip
 
-REPEAT = {"apple": 4, "orange": 4, "donut": 4, "cup": 2, "bowl": 2, "bottle": 3, "wine glass": 2, "sports ball": 2, "vase": 2}
+REPEAT = {
+    "apple": 4,
+    "orange": 4,
+    "donut": 4,
+    "cup": 2,
+    "bowl": 2,
+    "bottle": 3,
+    "wine glass": 2,
+    "sports ball": 2,
+    "vase": 2,
+}
 """Up to how many of a category stand together when it is alone in the photo."""
 
 
@@ -288,10 +316,20 @@ def books(rng, setting) -> list[dict]:
 
 def radius(entry: dict) -> float:
     """Ground an instance needs, metres."""
-    special = {"leaf": 0.058, "tennis": 0.036, "baseball": 0.04, "beach": 0.175, "wine": 0.042, "parasol": 0.3, "deep": 0.082}
+    special = {
+        "leaf": 0.058,
+        "tennis": 0.036,
+        "baseball": 0.04,
+        "beach": 0.175,
+        "wine": 0.042,
+        "parasol": 0.3,
+        "deep": 0.082,
+    }
     base = special.get(entry["variant"], RADIUS[entry["category"]])
     if entry["category"] == "potted plant":
-        base = {"palm": 0.3, "bush": 0.2, "snake": 0.13, "cactus": 0.095, "flowering": 0.17}[entry["variant"]]
+        base = {"palm": 0.3, "bush": 0.2, "snake": 0.13, "cactus": 0.095, "flowering": 0.17}[
+            entry["variant"]
+        ]
     if entry["category"] == "vase" and entry.get("flowers"):
         base = 0.18
     return base * entry["scale"]
@@ -309,7 +347,9 @@ def arrange(entries: list[dict], rng) -> None:
             at = np.array(other["at"]) + gap * np.array([np.cos(angle), 0.75 * np.sin(angle)])
             free = all(np.hypot(*(at - e["at"])) >= radius(entry) + radius(e) for e in done)
             middle = np.mean([e["at"] for e in done], axis=0)
-            if free and (best is None or np.hypot(*(at - middle)) < np.hypot(*(best - middle)) * 0.9):
+            if free and (
+                best is None or np.hypot(*(at - middle)) < np.hypot(*(best - middle)) * 0.9
+            ):
                 best = at
                 if rng.random() < 0.4:
                     break
@@ -381,7 +421,10 @@ def camera(categories, entries, setting, rng) -> dict:
     hung = entries[0].get("on") == "wall"
     if hung:
         elevation = rng.uniform(-14, 6)
-    tall = any(c in ("bottle", "vase", "wine glass", "potted plant", "stop sign", "teddy bear", "chair") for c in categories)
+    tall = any(
+        c in ("bottle", "vase", "wine glass", "potted plant", "stop sign", "teddy bear", "chair")
+        for c in categories
+    )
     portrait = tall and len(entries) == 1 and rng.random() < 0.6
     fill = rng.uniform(0.68, 0.96) if len(categories) == 1 else rng.uniform(0.86, 1.0)
     if categories == ("donut",):  # small, and its hole must show
@@ -422,7 +465,11 @@ def lighting(setting: str, rng) -> dict:
 def scene(number: int, categories: tuple[str, ...], setting: str, rng) -> dict:
     """One photo's entry."""
     entries = group(categories, rng, setting)
-    reach = max(e["at"][1] + radius(e) for e in entries if e.get("on") != "wall") if not entries[0].get("on") else 0.3
+    reach = (
+        max(e["at"][1] + radius(e) for e in entries if e.get("on") != "wall")
+        if not entries[0].get("on")
+        else 0.3
+    )
     big = reach > 0.3
     margin = {
         "counter": (0.1, 0.3), "shelf": (0.03, 0.1), "cloth": (0.5, 1.0), "carpet": (0.25, 1.3),

@@ -157,9 +157,7 @@ def patterned(pattern: str, colours, *, size=0.02, roughness=0.3, count=12, bump
     first, second = colours[0], colours[1 % len(colours)]
     material, tree, shader = principled("patterned", first, roughness, **inputs)
     xyz = node(tree, "SeparateXYZ", {0: node(tree, "TexCoord").outputs["Object"]}).outputs
-    around = math(
-        tree, "MULTIPLY", math(tree, "ARCTAN2", xyz[1], xyz[0]), count / 6.2831853
-    )
+    around = math(tree, "MULTIPLY", math(tree, "ARCTAN2", xyz[1], xyz[0]), count / 6.2831853)
     upward = math(tree, "DIVIDE", xyz[2], size)
 
     def alternate(value):

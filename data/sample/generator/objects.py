@@ -107,16 +107,16 @@ def orange(entry: dict, rng) -> Parts:
     if entry["variant"] == "leaf":
         stem = turn @ np.array([0, 0, radius * 0.95])
         parts.append(
-            leaves("leaf", [stem] * 2, [[1, 0.3, 0.5], [-0.7, -0.6, 0.5]], 0.05, 0.026, leaf("#3f6b2a"))
+            leaves(
+                "leaf", [stem] * 2, [[1, 0.3, 0.5], [-0.7, -0.6, 0.5]], 0.05, 0.026, leaf("#3f6b2a")
+            )
         )
     return parts
 
 
 def orange_half(peel, colour: str, radius: float) -> Parts:
     polar = np.linspace(np.pi / 2, np.pi, 24)
-    shell = lathe(
-        "peel", np.column_stack([radius * np.sin(polar), radius * np.cos(polar)]), peel
-    )
+    shell = lathe("peel", np.column_stack([radius * np.sin(polar), radius * np.cos(polar)]), peel)
     pith = lathe(
         "pith", [(radius, 0), (radius * 0.99, 0.0006), (0, 0.0006)], surface("#f3e3bd", "#ecd29a")
     )
@@ -171,8 +171,10 @@ def apple(entry: dict, rng) -> Parts:
     shift = rng.uniform(0, 6)
 
     def lobes(angle, z):
-        return 1 + 0.035 * np.cos(5 * angle) * np.clip(1 - z / 0.04, 0, 1) + 0.02 * np.sin(
-            angle * 2 + shift
+        return (
+            1
+            + 0.035 * np.cos(5 * angle) * np.clip(1 - z / 0.04, 0, 1)
+            + 0.02 * np.sin(angle * 2 + shift)
         )
 
     body = lathe("apple", np.array(profile) * [1, tall], skin, samples=60, lobes=lobes)
@@ -205,11 +207,11 @@ def banana(entry: dict, rng) -> Parts:
         t = np.linspace(0, 1, 40)
         arc = (t - 0.5) * bend
         radius = length / bend
-        path = np.column_stack(
-            [radius * np.sin(arc), radius * (np.cos(arc) - 1) * 1.0, 0 * t]
-        )
+        path = np.column_stack([radius * np.sin(arc), radius * (np.cos(arc) - 1) * 1.0, 0 * t])
         thick = 0.0185 * np.interp(
-            t, [0, 0.06, 0.16, 0.3, 0.5, 0.75, 0.9, 0.97, 1], [0.33, 0.34, 0.55, 0.9, 1, 0.95, 0.66, 0.33, 0.26]
+            t,
+            [0, 0.06, 0.16, 0.3, 0.5, 0.75, 0.9, 0.97, 1],
+            [0.33, 0.34, 0.55, 0.9, 1, 0.95, 0.66, 0.33, 0.26],
         )
         angle = np.linspace(0, 2 * np.pi, 30, endpoint=False)
         section = 1 + 0.055 * np.cos(5 * angle)
@@ -267,7 +269,9 @@ def donut(entry: dict, rng) -> Parts:
     low, high = -0.05 + drip, np.pi - 0.15 - 0.6 * drip
     across = low + (high - low) * t
     edge = np.clip(np.minimum(t, 1 - t) / 0.08, 0, 1) ** 0.5
-    parts.append(mesh("icing", torus(across, 0.0018 * edge).reshape(-1, 3), grid(24, 96, wrap=True), icing))
+    parts.append(
+        mesh("icing", torus(across, 0.0018 * edge).reshape(-1, 3), grid(24, 96, wrap=True), icing)
+    )
     if entry["variant"] == "sprinkles":
         sticks = [second, "#f5f0e0", "#e8453c", "#f0c330", "#3f8fd0"]
         for tint in sticks:
@@ -280,9 +284,7 @@ def donut(entry: dict, rng) -> Parts:
         s = np.linspace(0, 2 * np.pi, 400)
         a = np.pi / 2 + 0.75 * np.sin(26 * s)
         r = ring + (thick + 0.0022) * np.cos(a)
-        path = np.column_stack(
-            [r * np.cos(s), r * np.sin(s), 0.86 * (thick + 0.0022) * np.sin(a)]
-        )
+        path = np.column_stack([r * np.cos(s), r * np.sin(s), 0.86 * (thick + 0.0022) * np.sin(a)])
         parts.append(tube("drizzle", path, 0.0010, stripe, sides=6))
     return parts
 
@@ -320,7 +322,14 @@ def cup(entry: dict, rng) -> Parts:
         ]  # fmt: skip
     clay = glazed(entry)
     if variant == "tea":
-        outer = [(0, 0.012), (0.019, 0.012), (0.021, 0.015), (0.034, 0.03), (0.043, 0.05), (0.047, 0.066)]
+        outer = [
+            (0, 0.012),
+            (0.019, 0.012),
+            (0.021, 0.015),
+            (0.034, 0.03),
+            (0.043, 0.05),
+            (0.047, 0.066),
+        ]
         inner = [(0.0445, 0.066), (0.041, 0.051), (0.032, 0.032), (0.015, 0.019), (0, 0.018)]
         level, level_r, handle_z, handle_r, reach = 0.056, 0.0425, 0.045, 0.015, 0.042
     elif variant == "tall":
@@ -450,7 +459,11 @@ def bottle(entry: dict, rng) -> Parts:
     else:
         side = [(0, 0), (0.026, 0.001), (0.031, 0.006), (0.0322, 0.02), (0.0318, 0.13), (0.031, 0.155),
                 (0.022, 0.185), (0.0128, 0.2), (0.0128, 0.212), (0, 0.212)]  # fmt: skip
-        body, label, neck = glass("#eaf4f7", 0.03, 1.2), (0.0327, 0.07, 0.12), (0.0152, 0.204, 0.222)
+        body, label, neck = (
+            glass("#eaf4f7", 0.03, 1.2),
+            (0.0327, 0.07, 0.12),
+            (0.0152, 0.204, 0.222),
+        )
     parts = [lathe("bottle", side, body, samples=0 if variant != "sauce" else 80, segments=72)]
     radius, low, high = label
     paper = patterned(
@@ -480,7 +493,14 @@ def bottle(entry: dict, rng) -> Parts:
                (radius * (0.5 if variant == "sauce" else 0.93), high), (0, high)]  # fmt: skip
     parts.append(lathe("cap", profile, cap, segments=144, lobes=lobes))
     if variant == "water":
-        water = [(0, 0.004), (0.0295, 0.008), (0.0305, 0.02), (0.0302, 0.13), (0.0293, 0.15), (0, 0.15)]
+        water = [
+            (0, 0.004),
+            (0.0295, 0.008),
+            (0.0305, 0.02),
+            (0.0302, 0.13),
+            (0.0293, 0.15),
+            (0, 0.15),
+        ]
         parts.append(lathe("water", water, glass("#e6f3fa", 0.0, 1.33)))
     return parts
 
@@ -488,7 +508,9 @@ def bottle(entry: dict, rng) -> Parts:
 def glass_body(entry: dict):
     """Coloured bottle glass: dark in the middle, glossy outside."""
     colour = entry["colours"][0]
-    return principled("bottle glass", colour, 0.05, transmission_weight=0.45, ior=1.5, coat_weight=0.5)[0]
+    return principled(
+        "bottle glass", colour, 0.05, transmission_weight=0.45, ior=1.5, coat_weight=0.5
+    )[0]
 
 
 def wrapped_bar(radius, middle, height, half_angle, material):
@@ -571,12 +593,12 @@ def blossom(kind, at, facing, petals, heart, rng) -> Parts:
             n = 3 + layer
             angle = np.linspace(0, 2 * np.pi, n, endpoint=False) + layer
             tilt = 0.25 + 0.27 * layer
-            ways = np.column_stack(
-                [np.cos(angle) * tilt, np.sin(angle) * tilt, np.ones(n)]
-            )
+            ways = np.column_stack([np.cos(angle) * tilt, np.sin(angle) * tilt, np.ones(n)])
             roots = np.column_stack([np.cos(angle), np.sin(angle), 0 * angle]) * 0.003 * layer
             parts.append(
-                leaves("petals", roots, ways, 0.026 + 0.002 * layer, 0.03, petals, droop=0.1, fold=0.5)
+                leaves(
+                    "petals", roots, ways, 0.026 + 0.002 * layer, 0.03, petals, droop=0.1, fold=0.5
+                )
             )
     else:
         n = 16
@@ -600,7 +622,9 @@ def potted_plant(entry: dict, rng) -> Parts:
                (0.07, 0.118), (0, 0.118)]  # fmt: skip
     soil = surface("#3a2a1c", "#20160e", scale=150, roughness=1.0, bumps=1.0, bump_scale=180)
     parts = [lathe("pot", pot, clay, segments=80)]
-    parts.append(lathe("soil", [(0, 0.124), (0.078 if entry.get("pot") != "round" else 0.071, 0.12)], soil))
+    parts.append(
+        lathe("soil", [(0, 0.124), (0.078 if entry.get("pot") != "round" else 0.071, 0.12)], soil)
+    )
     green = leaf(entry.get("green", "#3f7a35"))
     variant, base = entry["variant"], 0.12
     if variant == "snake":
@@ -614,7 +638,9 @@ def potted_plant(entry: dict, rng) -> Parts:
             roughness=0.4,
         )  # fmt: skip
         parts.append(
-            leaves("leaves", roots, ways, rng.uniform(0.22, 0.4, n), 0.05, stripes, droop=0.02, rows=9)
+            leaves(
+                "leaves", roots, ways, rng.uniform(0.22, 0.4, n), 0.05, stripes, droop=0.02, rows=9
+            )
         )
     elif variant == "bush":
         n = 260
@@ -624,12 +650,26 @@ def potted_plant(entry: dict, rng) -> Parts:
         shell = direction * rng.uniform(0.35, 1.0, (n, 1)) ** 0.6 * [0.13, 0.13, 0.17]
         roots = shell + [0, 0, base + 0.15]
         parts.append(
-            leaves("leaves", roots, direction + [0, 0, 0.15], rng.uniform(0.045, 0.075, n), 0.034, green)
+            leaves(
+                "leaves",
+                roots,
+                direction + [0, 0, 0.15],
+                rng.uniform(0.045, 0.075, n),
+                0.034,
+                green,
+            )
         )
         bark = surface("#6b5238", "#4a3624", scale=100)
         for k in range(5):
             a = 2.5 * k
-            path = spline([(0.01 * np.cos(a), 0.01 * np.sin(a), base - 0.01), (0.03 * np.cos(a), 0.03 * np.sin(a), base + 0.1), (0.07 * np.cos(a), 0.07 * np.sin(a), base + 0.2)], 10)
+            path = spline(
+                [
+                    (0.01 * np.cos(a), 0.01 * np.sin(a), base - 0.01),
+                    (0.03 * np.cos(a), 0.03 * np.sin(a), base + 0.1),
+                    (0.07 * np.cos(a), 0.07 * np.sin(a), base + 0.2),
+                ],
+                10,
+            )
             parts.append(tube("branch", path, 0.004, bark, sides=6))
     elif variant == "cactus":
         flesh = surface(entry.get("green", "#4d7f46"), scale=40, roughness=0.6, bumps=0.2)
@@ -637,18 +677,35 @@ def potted_plant(entry: dict, rng) -> Parts:
         def ribs(angle, z):
             return 1 + 0.09 * np.cos(14 * angle)
 
-        body = [(0.03, base - 0.01), (0.045, base + 0.04), (0.05, base + 0.1), (0.046, base + 0.16), (0.03, base + 0.2), (0.001, base + 0.212)]
+        body = [
+            (0.03, base - 0.01),
+            (0.045, base + 0.04),
+            (0.05, base + 0.1),
+            (0.046, base + 0.16),
+            (0.03, base + 0.2),
+            (0.001, base + 0.212),
+        ]
         parts.append(lathe("cactus", body, flesh, samples=60, segments=112, lobes=ribs))
         skin = points_of(parts[-1])
         outward = skin - [0, 0, 1] * skin
         outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9
         pick = rng.integers(112 * 8, len(skin), 700)
         spine = outward[pick] + rng.normal(0, 0.45, (700, 3))
-        parts.append(hair("spines", skin[pick], skin[pick] + spine * 0.011, 0.0004, principled("spine", "#efe6c8", 0.6)[0]))
+        parts.append(
+            hair(
+                "spines",
+                skin[pick],
+                skin[pick] + spine * 0.011,
+                0.0004,
+                principled("spine", "#efe6c8", 0.6)[0],
+            )
+        )
         flower = surface(entry.get("blossom", "#d94f7a"), scale=60)
         a = np.linspace(0, 2 * np.pi, 9, endpoint=False)
         ways = np.column_stack([np.cos(a), np.sin(a), 0.9 + 0 * a])
-        parts.append(leaves("flower", np.zeros((9, 3)) + [0, 0, base + 0.21], ways, 0.03, 0.016, flower))
+        parts.append(
+            leaves("flower", np.zeros((9, 3)) + [0, 0, base + 0.21], ways, 0.03, 0.016, flower)
+        )
     elif variant == "flowering":
         n = 120
         direction = rng.normal(size=(n, 3))
@@ -660,7 +717,9 @@ def potted_plant(entry: dict, rng) -> Parts:
         heart = surface("#d9a020", "#8a5a12", scale=300, roughness=0.8)
         for k in range(14):
             a, r = 2.4 * k, 0.105 * np.sqrt((k + 0.5) / 14)
-            at = np.array([r * np.cos(a), r * np.sin(a), base + 0.145 - r * 0.45 + rng.uniform(-0.01, 0.015)])
+            at = np.array(
+                [r * np.cos(a), r * np.sin(a), base + 0.145 - r * 0.45 + rng.uniform(-0.01, 0.015)]
+            )
             way = np.array([np.cos(a) * r * 8, np.sin(a) * r * 8, 1.0])
             parts += blossom("daisies", at, way / np.linalg.norm(way), petals, heart, rng)
     else:  # palm: arching fronds
@@ -669,7 +728,11 @@ def potted_plant(entry: dict, rng) -> Parts:
             long = rng.uniform(0.24, 0.36)
             out = np.array([np.cos(a), np.sin(a), 0])
             t = np.linspace(0, 1, 22)[:, None]
-            path = [0, 0, base - 0.005] + out * (0.75 * long * t) + [0, 0, 1.0] * (long * (1.15 * t - 0.75 * t**2))
+            path = (
+                [0, 0, base - 0.005]
+                + out * (0.75 * long * t)
+                + [0, 0, 1.0] * (long * (1.15 * t - 0.75 * t**2))
+            )
             parts.append(tube("rib", path, np.linspace(0.0028, 0.0008, 22), green, sides=5))
             side = np.cross(out, [0, 0, 1.0])
             pick = path[4:]
@@ -677,7 +740,9 @@ def potted_plant(entry: dict, rng) -> Parts:
             along = np.gradient(path, axis=0)[4:]
             along /= np.linalg.norm(along, axis=1, keepdims=True)
             for s in (-1, 1):
-                parts.append(leaves("frond", pick, along + 1.3 * s * side, grow, 0.012, green, droop=0.35))
+                parts.append(
+                    leaves("frond", pick, along + 1.3 * s * side, grow, 0.012, green, droop=0.35)
+                )
     return parts
 
 
@@ -689,7 +754,14 @@ def sports_ball(entry: dict, rng) -> Parts:
     unit = sphere_points(240)
     first, second = (np.array(linear(c)[:3]) for c in entry["colours"])
     dark = np.array(linear("#161616")[:3])
-    radius = {"soccer": 0.11, "basketball": 0.12, "volleyball": 0.105, "tennis": 0.033, "beach": 0.17, "baseball": 0.037}[variant]
+    radius = {
+        "soccer": 0.11,
+        "basketball": 0.12,
+        "volleyball": 0.105,
+        "tennis": 0.033,
+        "beach": 0.17,
+        "baseball": 0.037,
+    }[variant]
     seam = np.zeros(len(unit))
     if variant == "soccer":
         panel, seam = soccer_panels(unit)
@@ -723,7 +795,19 @@ def sports_ball(entry: dict, rng) -> Parts:
         dark = np.array(linear("#f4f4ec" if variant == "tennis" else "#9a2a25")[:3])
     else:
         sector = ((np.arctan2(unit[:, 1], unit[:, 0]) / (2 * np.pi) * 6 + 6) % 6).astype(int)
-        palette = np.array([linear(c)[:3] for c in (entry["colours"][0], "#f4f4f0", entry["colours"][1], "#f4f4f0", "#e8b820", "#f4f4f0")])
+        palette = np.array(
+            [
+                linear(c)[:3]
+                for c in (
+                    entry["colours"][0],
+                    "#f4f4f0",
+                    entry["colours"][1],
+                    "#f4f4f0",
+                    "#e8b820",
+                    "#f4f4f0",
+                )
+            ]
+        )
         colours = palette[sector]
         colours[np.abs(unit[:, 2]) > 0.965] = linear("#f4f4f0")[:3]
         seam, width = np.ones(len(unit)), 0.01
@@ -742,15 +826,25 @@ def sports_ball(entry: dict, rng) -> Parts:
     parts = [ball]
     if variant == "baseball":
         parts += stitches(curve, radius)
-    turn = rotation("z", rng.uniform(0, 6)) @ rotation("x", rng.uniform(-0.7, 0.7)) @ rotation("y", rng.uniform(0, 6))
+    turn = (
+        rotation("z", rng.uniform(0, 6))
+        @ rotation("x", rng.uniform(-0.7, 0.7))
+        @ rotation("y", rng.uniform(0, 6))
+    )
     if variant == "basketball":
         turn = rotation("z", 0.5) @ rotation("x", rng.uniform(-0.4, 0.4))
     for part in parts:
         transform(part, turn, (0, 0, 0))
     if variant == "tennis":
-        points = points_of(ball)[:: 2]
+        points = points_of(ball)[::2]
         out = points / radius
-        fuzz = hair("fuzz", points, points + (out + rng.normal(0, 0.7, out.shape)) * 0.0016, 0.00016, surface(entry["colours"][0], roughness=0.9))
+        fuzz = hair(
+            "fuzz",
+            points,
+            points + (out + rng.normal(0, 0.7, out.shape)) * 0.0016,
+            0.00016,
+            surface(entry["colours"][0], roughness=0.9),
+        )
         parts.append(fuzz)
     return parts
 
@@ -767,7 +861,10 @@ def soccer_panels(unit: np.ndarray):
     for i in range(12):
         for j in range(i):
             for k in range(j):
-                if min(corners[i] @ corners[j], corners[j] @ corners[k], corners[i] @ corners[k]) > 0.4:
+                if (
+                    min(corners[i] @ corners[j], corners[j] @ corners[k], corners[i] @ corners[k])
+                    > 0.4
+                ):
                     triples.append(corners[i] + corners[j] + corners[k])
     hexagons = np.array(triples)
     hexagons /= np.linalg.norm(hexagons, axis=1, keepdims=True)
@@ -811,7 +908,9 @@ def umbrella(entry: dict, rng) -> Parts:
     height = 0.62 if entry["variant"] != "parasol" else 2.1
     vertices[:, 2] += height
     pattern = entry.get("pattern", "plain")
-    cloth = painted(roughness=0.7, bumps=0.1, bump_scale=900, sheen_weight=0.3, transmission_weight=0.0)
+    cloth = painted(
+        roughness=0.7, bumps=0.1, bump_scale=900, sheen_weight=0.3, transmission_weight=0.0
+    )
     canopy = mesh("canopy", vertices, grid(rows, columns, wrap=True), cloth)
     first, second = (np.array(linear(c)[:3]) for c in entry["colours"])
     panel = np.tile(np.arange(columns) // per, rows)
@@ -832,8 +931,17 @@ def umbrella(entry: dict, rng) -> Parts:
         tt = np.linspace(0, 1, 14)
         rr = radius * np.sin(tt * 1.25) / np.sin(1.25)
         zz = height + rise * (np.cos(tt * 1.25) - np.cos(1.25)) / (1 - np.cos(1.25)) - 0.006
-        parts.append(tube("rib", np.column_stack([rr * np.cos(a), rr * np.sin(a), zz]), 0.0022, steel, sides=6))
-        strut = np.array([(0.012 * np.cos(a), 0.012 * np.sin(a), height - 0.12 * radius), (rr[6] * np.cos(a), rr[6] * np.sin(a), zz[6])])
+        parts.append(
+            tube(
+                "rib", np.column_stack([rr * np.cos(a), rr * np.sin(a), zz]), 0.0022, steel, sides=6
+            )
+        )
+        strut = np.array(
+            [
+                (0.012 * np.cos(a), 0.012 * np.sin(a), height - 0.12 * radius),
+                (rr[6] * np.cos(a), rr[6] * np.sin(a), zz[6]),
+            ]
+        )
         parts.append(tube("strut", strut, 0.002, steel, sides=6))
     top = height + rise
     if entry["variant"] == "parasol":
@@ -841,7 +949,21 @@ def umbrella(entry: dict, rng) -> Parts:
         parts.append(tube("pole", [(0, 0, 0), (0, 0, top)], 0.02, pole))
         parts[-1]["frame"] = False
         base = surface("#6f6f6c", "#5a5a58", scale=60, roughness=0.9, bumps=0.3)
-        parts.append(lathe("base", [(0, 0), (0.24, 0), (0.25, 0.02), (0.24, 0.06), (0.05, 0.08), (0.03, 0.16), (0, 0.16)], base))
+        parts.append(
+            lathe(
+                "base",
+                [
+                    (0, 0),
+                    (0.24, 0),
+                    (0.25, 0.02),
+                    (0.24, 0.06),
+                    (0.05, 0.08),
+                    (0.03, 0.16),
+                    (0, 0.16),
+                ],
+                base,
+            )
+        )
         parts[-1]["frame"] = False
         return parts
     parts.append(tube("shaft", [(0, 0, 0.06), (0, 0, top + 0.05)], 0.0055, steel))
@@ -866,26 +988,63 @@ def clock(entry: dict, rng) -> Parts:
     ink = principled("ink", entry.get("ink", "#1a1a1a"), 0.5)[0]
     face = clock_face(radius, dial, ink, entry, rng)
     if variant == "wall":
-        frame = metal(first) if entry.get("pattern") == "metal" else surface(first, scale=8, roughness=0.35, coat_weight=0.3)
+        frame = (
+            metal(first)
+            if entry.get("pattern") == "metal"
+            else surface(first, scale=8, roughness=0.35, coat_weight=0.3)
+        )
         rim = [(0, 0.035), (radius * 1.10, 0.035), (radius * 1.13, 0.02), (radius * 1.12, 0.0), (radius * 1.04, -0.008),
                (radius * 1.0, 0.0), (radius * 1.0, 0.012), (0, 0.012)]  # fmt: skip
         return [facing_front(lathe("frame", rim, frame, segments=96)), *face]
     if variant == "alarm":
-        body = metal(first) if entry.get("pattern") == "metal" else surface(first, scale=8, roughness=0.3, coat_weight=0.4)
+        body = (
+            metal(first)
+            if entry.get("pattern") == "metal"
+            else surface(first, scale=8, roughness=0.3, coat_weight=0.4)
+        )
         rim = [(0, 0.045), (radius * 0.95, 0.045), (radius * 1.1, 0.04), (radius * 1.12, 0.0), (radius * 1.05, -0.006),
                (radius * 1.0, 0.002), (radius * 1.0, 0.012), (0, 0.012)]  # fmt: skip
         parts = [facing_front(lathe("case", rim, body, segments=96)), *face]
         for side in (-1, 1):
-            dome = lathe("bell", [(0.027, 0), (0.026, 0.008), (0.018, 0.017), (0, 0.021)], metal(second), samples=24)
+            dome = lathe(
+                "bell",
+                [(0.027, 0), (0.026, 0.008), (0.018, 0.017), (0, 0.021)],
+                metal(second),
+                samples=24,
+            )
             turn = rotation("y", side * 0.55)
             transform(dome, turn, np.array([side * 0.036, 0.022, 0.052]))
             parts.append(dome)
-            parts.append(tube("post", [(side * 0.028, 0.022, 0.045), (side * 0.038, 0.022, 0.06)], 0.003, body, sides=10))
-            parts.append(tube("foot", [(side * 0.028, 0.022, -0.046), (side * 0.042, 0.022, -0.07)], [0.004, 0.006], body, sides=12))
+            parts.append(
+                tube(
+                    "post",
+                    [(side * 0.028, 0.022, 0.045), (side * 0.038, 0.022, 0.06)],
+                    0.003,
+                    body,
+                    sides=10,
+                )
+            )
+            parts.append(
+                tube(
+                    "foot",
+                    [(side * 0.028, 0.022, -0.046), (side * 0.042, 0.022, -0.07)],
+                    [0.004, 0.006],
+                    body,
+                    sides=12,
+                )
+            )
         a = np.linspace(0, np.pi, 20)
         grip = np.column_stack([0.03 * np.cos(a), 0.022 + 0 * a, 0.068 + 0.026 * np.sin(a)])
         parts.append(tube("grip", grip, 0.0028, metal(second), sides=8))
-        parts.append(tube("hammer", [(0, 0.022, 0.05), (0, 0.022, 0.078)], [0.002, 0.004], metal(second), sides=8))
+        parts.append(
+            tube(
+                "hammer",
+                [(0, 0.022, 0.05), (0, 0.022, 0.078)],
+                [0.002, 0.004],
+                metal(second),
+                sides=8,
+            )
+        )
         return parts
     case = wood(first, along="x")
     arch = [(-0.085, -0.075), (0.085, -0.075), (0.085, 0.02)]
@@ -894,7 +1053,14 @@ def clock(entry: dict, rng) -> Parts:
     slab = polygon_slab("case", arch, 0.07, case)
     transform(slab, np.eye(3), (0, 0.002, 0))
     plinth = box("plinth", (0.2, 0.095, 0.022), (0, 0.037, -0.082), case, bevel=0.004)
-    rim = [(radius * 1.0, 0.002), (radius * 1.12, 0.002), (radius * 1.12, -0.005), (radius * 1.04, -0.009), (radius, -0.002), (radius, 0.002)]
+    rim = [
+        (radius * 1.0, 0.002),
+        (radius * 1.12, 0.002),
+        (radius * 1.12, -0.005),
+        (radius * 1.04, -0.009),
+        (radius, -0.002),
+        (radius, 0.002),
+    ]
     ring = facing_front(lathe("ring", rim, metal("#c9a24a"), segments=96))
     for part in face:
         transform(part, np.eye(3), (0, -0.012, 0))
@@ -917,8 +1083,12 @@ def clock_face(radius, dial, ink, entry, rng) -> Parts:
         hour = k % 5 == 0
         if hour and numerals != "ticks":
             n = (k // 5 - 1) % 12
-            label = text("numeral", roman[n] if numerals == "roman" else str(n + 1), radius * 0.27, ink)
-            transform(label, np.eye(3), (0.74 * radius * np.sin(a), 0.011, 0.74 * radius * np.cos(a)))
+            label = text(
+                "numeral", roman[n] if numerals == "roman" else str(n + 1), radius * 0.27, ink
+            )
+            transform(
+                label, np.eye(3), (0.74 * radius * np.sin(a), 0.011, 0.74 * radius * np.cos(a))
+            )
             parts.append(label)
         inner = 0.9 if not hour else (0.88 if numerals != "ticks" else 0.72)
         bar = box("tick", (radius * (0.045 if hour else 0.014), 0.0006, radius * (0.96 - inner)),
@@ -932,20 +1102,37 @@ def clock_face(radius, dial, ink, entry, rng) -> Parts:
         (rng.integers(0, 60) / 60, 0.85, 0.012),
     ]:
         tint = ink if wide > 0.02 else principled("second hand", "#c0241c", 0.4)[0]
-        hand = box("hand", (radius * wide, 0.001, radius * long * 1.15), (0, 0.009 - 0.02 * wide, radius * long * 0.425), tint)
+        hand = box(
+            "hand",
+            (radius * wide, 0.001, radius * long * 1.15),
+            (0, 0.009 - 0.02 * wide, radius * long * 0.425),
+            tint,
+        )
         transform(hand, rotation("y", 2 * np.pi * a), (0, 0, 0))
         parts.append(hand)
-    parts.append(facing_front(lathe("pin", [(0, 0.006), (radius * 0.045, 0.006), (radius * 0.045, 0.011)], ink)))
+    parts.append(
+        facing_front(
+            lathe("pin", [(0, 0.006), (radius * 0.045, 0.006), (radius * 0.045, 0.011)], ink)
+        )
+    )
     return parts
 
 
 def book(entry: dict, rng) -> Parts:
     wide, tall, thick = entry["measures"]
     first, second = entry["colours"]
-    paper = surface("#efe7d3", "#d8ccb0", scale=900, stretch=(0.02, 0.02, 1), roughness=0.9, bumps=0.3)
+    paper = surface(
+        "#efe7d3", "#d8ccb0", scale=900, stretch=(0.02, 0.02, 1), roughness=0.9, bumps=0.3
+    )
     if entry["variant"] == "open":
         return open_book(entry, wide, tall, thick, rng)
-    cover = patterned(entry.get("pattern", "plain"), [first, shade(first, 0.8)], size=0.05, roughness=0.4, coat_weight=0.2)
+    cover = patterned(
+        entry.get("pattern", "plain"),
+        [first, shade(first, 0.8)],
+        size=0.05,
+        roughness=0.4,
+        coat_weight=0.2,
+    )
     ink = principled("ink", second, 0.4)[0]
     board = 0.0028
     # lying on its back cover, spine along −y so that it faces the camera
@@ -955,19 +1142,45 @@ def book(entry: dict, rng) -> Parts:
         box("back", (tall, wide, board), (0, 0, board / 2), cover, bevel=0.0008),
     ]
     a = np.linspace(-np.pi / 2, np.pi / 2, 10)
-    arc = np.column_stack([-wide / 2 - 0.004 * np.cos(a) + 0.001, thick / 2 + thick / 2 * np.sin(a)])
+    arc = np.column_stack(
+        [-wide / 2 - 0.004 * np.cos(a) + 0.001, thick / 2 + thick / 2 * np.sin(a)]
+    )
     rows = np.concatenate([np.column_stack([np.full(10, x), arc]) for x in (-tall / 2, tall / 2)])
     parts.append(mesh("spine", rows, grid(2, 10, wrap=False), cover))
-    words = ["ATLAS", "GARDENS", "RIVERS", "VOYAGE", "STORIES", "POEMS", "ALGEBRA", "WINTER", "HISTORY", "BIRDS"]
+    words = [
+        "ATLAS",
+        "GARDENS",
+        "RIVERS",
+        "VOYAGE",
+        "STORIES",
+        "POEMS",
+        "ALGEBRA",
+        "WINTER",
+        "HISTORY",
+        "BIRDS",
+    ]
     title = str(rng.choice(words))
     on_spine = text("title", title, min(thick * 0.6, tall * 1.1 / len(title)), ink)
     transform(on_spine, np.eye(3), (0, -wide / 2 - 0.0036, thick / 2))
     on_cover = text("title", title, tall * 0.95 / len(title), ink)
-    transform(on_cover, rotation("z", np.pi / 2) @ rotation("x", -np.pi / 2), (-tall * 0.2, 0, thick + 0.0003))
+    transform(
+        on_cover,
+        rotation("z", np.pi / 2) @ rotation("x", -np.pi / 2),
+        (-tall * 0.2, 0, thick + 0.0003),
+    )
     parts += [on_spine, on_cover]
     for y in (-0.44, 0.44):
-        parts.append(box("rule", (tall * 0.012, 0.0012, thick * 0.9), (y * tall, -wide / 2 - 0.0026, thick / 2), ink))
-    parts.append(box("frame", (tall * 0.32, wide * 0.6, 0.0006), (tall * 0.16, 0, thick + 0.0001), ink))
+        parts.append(
+            box(
+                "rule",
+                (tall * 0.012, 0.0012, thick * 0.9),
+                (y * tall, -wide / 2 - 0.0026, thick / 2),
+                ink,
+            )
+        )
+    parts.append(
+        box("frame", (tall * 0.32, wide * 0.6, 0.0006), (tall * 0.16, 0, thick + 0.0001), ink)
+    )
     if entry["variant"] == "standing":
         for part in parts:  # upright, spine to the front, title running up
             transform(part, rotation("y", -np.pi / 2), (thick / 2, 0, 0))
@@ -983,22 +1196,39 @@ def open_book(entry, wide, tall, thick, rng) -> Parts:
     thick = 0.022
     page = surface("#f4eedd", "#e9e0c8", scale=15, roughness=0.85)
     ink = principled("ink", "#3a3632", 0.8)[0]
-    parts = [box("cover", (2 * wide + 0.012, tall + 0.008, 0.003), (0, 0, 0.0015), cover, bevel=0.001)]
+    parts = [
+        box("cover", (2 * wide + 0.012, tall + 0.008, 0.003), (0, 0, 0.0015), cover, bevel=0.001)
+    ]
     t = np.linspace(0, 1, 24)
-    height = 0.003 + thick * (0.35 + 0.75 * np.sin(np.pi * np.clip(t * 0.9 + 0.06, 0, 1)) ** 0.7) * (1 - 0.45 * t)
+    height = 0.003 + thick * (
+        0.35 + 0.75 * np.sin(np.pi * np.clip(t * 0.9 + 0.06, 0, 1)) ** 0.7
+    ) * (1 - 0.45 * t)
     for side in (-1, 1):
         x = side * wide * t
         top = [np.column_stack([x, np.full(24, y), height]) for y in (-tall / 2, tall / 2)]
-        bottom = [np.column_stack([x, np.full(24, y), np.full(24, 0.003)]) for y in (tall / 2, -tall / 2)]
+        bottom = [
+            np.column_stack([x, np.full(24, y), np.full(24, 0.003)]) for y in (tall / 2, -tall / 2)
+        ]
         ring = np.stack([top[0], top[1], bottom[0], bottom[1]], 1).reshape(-1, 3)
-        parts.append(mesh("pages", ring, [*grid(24, 4, wrap=True), tuple(range(4)), tuple(range(92, 96))], page, smooth=False))
+        parts.append(
+            mesh(
+                "pages",
+                ring,
+                [*grid(24, 4, wrap=True), tuple(range(4)), tuple(range(92, 96))],
+                page,
+                smooth=False,
+            )
+        )
         for line in range(22):
             y = tall * (0.42 - 0.038 * line)
             if line in (0, 1) and side < 0:
                 continue
             end = rng.uniform(0.3, 0.85) if line % 7 == 6 else 0.88
             pick = (t > 0.12) & (t < end)
-            strip = [np.column_stack([x[pick], np.full(pick.sum(), y + d), height[pick] + 0.0004]) for d in (0, 0.0034)]
+            strip = [
+                np.column_stack([x[pick], np.full(pick.sum(), y + d), height[pick] + 0.0004])
+                for d in (0, 0.0034)
+            ]
             parts.append(mesh("line", np.concatenate(strip), grid(2, pick.sum(), wrap=False), ink))
     return parts
 
@@ -1031,7 +1261,9 @@ def teddy_bear(entry: dict, rng) -> Parts:
         turn = rotation("x", angle)
         if abs(centre[0]) > 0.08:
             turn = rotation("y", -np.sign(centre[0]) * 0.55) @ turn
-        parts.append(ellipsoid("limb", centre, radii, pale if light else skin, turn=turn, segments=40))
+        parts.append(
+            ellipsoid("limb", centre, radii, pale if light else skin, turn=turn, segments=40)
+        )
         n = int(2.6e6 * (radii[0] * radii[1] * radii[2]) ** (2 / 3))
         unit = rng.normal(size=(n, 3))
         unit /= np.linalg.norm(unit, axis=1, keepdims=True)
@@ -1040,27 +1272,81 @@ def teddy_bear(entry: dict, rng) -> Parts:
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         roots[light].append(local @ turn.T + centre)
         way = normal @ turn.T + rng.normal(0, 0.35, (n, 3)) + [0, 0, -0.35]
-        tips[light].append(roots[light][-1] + way * long * rng.uniform(0.6, 1.0, (n, 1)) * (0.6 if light else 1))
+        tips[light].append(
+            roots[light][-1] + way * long * rng.uniform(0.6, 1.0, (n, 1)) * (0.6 if light else 1)
+        )
     for light, coat in ((False, fur), (True, pale_fur)):
-        parts.append(hair("fur", np.concatenate(roots[light]), np.concatenate(tips[light]), 0.00055, coat))
+        parts.append(
+            hair("fur", np.concatenate(roots[light]), np.concatenate(tips[light]), 0.00055, coat)
+        )
     black = principled("eye", "#0c0a09", 0.08)[0]
     for side in (-1, 1):
-        parts.append(ellipsoid("eye", (side * 0.026, -0.063, 0.240), (0.0085, 0.007, 0.0085), black, segments=24))
+        parts.append(
+            ellipsoid(
+                "eye", (side * 0.026, -0.063, 0.240), (0.0085, 0.007, 0.0085), black, segments=24
+            )
+        )
     parts.append(ellipsoid("nose", (0, -0.083, 0.218), (0.012, 0.008, 0.008), black, segments=24))
-    mouth = spline([(-0.013, -0.081, 0.198), (-0.005, -0.085, 0.195), (0, -0.086, 0.203), (0.005, -0.085, 0.195), (0.013, -0.081, 0.198)], 20)
+    mouth = spline(
+        [
+            (-0.013, -0.081, 0.198),
+            (-0.005, -0.085, 0.195),
+            (0, -0.086, 0.203),
+            (0.005, -0.085, 0.195),
+            (0.013, -0.081, 0.198),
+        ],
+        20,
+    )
     parts.append(tube("mouth", mouth, 0.0016, black, sides=6))
     if entry["variant"] == "bow":
         ribbon = fabric(entry.get("accent", "#b5302e"))
         for side in (-1, 1):
-            parts.append(ellipsoid("bow", (side * 0.024, -0.064, 0.166), (0.024, 0.009, 0.015), ribbon, turn=rotation("y", side * 0.3)))
+            parts.append(
+                ellipsoid(
+                    "bow",
+                    (side * 0.024, -0.064, 0.166),
+                    (0.024, 0.009, 0.015),
+                    ribbon,
+                    turn=rotation("y", side * 0.3),
+                )
+            )
         parts.append(ellipsoid("knot", (0, -0.069, 0.166), (0.009, 0.009, 0.009), ribbon))
         a = np.linspace(0, 2 * np.pi, 40)
-        parts.append(tube("collar", np.column_stack([0.056 * np.cos(a), 0.054 * np.sin(a) - 0.003, 0.172 + 0 * a]), 0.006, ribbon, sides=10))
+        parts.append(
+            tube(
+                "collar",
+                np.column_stack([0.056 * np.cos(a), 0.054 * np.sin(a) - 0.003, 0.172 + 0 * a]),
+                0.006,
+                ribbon,
+                sides=10,
+            )
+        )
     elif entry["variant"] == "scarf":
-        knit = fabric(entry.get("accent", "#b5302e"), shade(entry.get("accent", "#b5302e"), 0.6), thread=0.004)
+        knit = fabric(
+            entry.get("accent", "#b5302e"), shade(entry.get("accent", "#b5302e"), 0.6), thread=0.004
+        )
         a = np.linspace(0, 2 * np.pi, 48)
-        parts.append(tube("scarf", np.column_stack([0.060 * np.cos(a), 0.058 * np.sin(a) - 0.003, 0.170 + 0.004 * np.sin(3 * a)]), 0.016, knit, sides=14))
-        parts.append(box("end", (0.03, 0.01, 0.09), (0.028, -0.078, 0.125), knit, bevel=0.004, turn=rotation("x", 0.12)))
+        parts.append(
+            tube(
+                "scarf",
+                np.column_stack(
+                    [0.060 * np.cos(a), 0.058 * np.sin(a) - 0.003, 0.170 + 0.004 * np.sin(3 * a)]
+                ),
+                0.016,
+                knit,
+                sides=14,
+            )
+        )
+        parts.append(
+            box(
+                "end",
+                (0.03, 0.01, 0.09),
+                (0.028, -0.078, 0.125),
+                knit,
+                bevel=0.004,
+                turn=rotation("x", 0.12),
+            )
+        )
     return parts
 
 
@@ -1077,7 +1363,18 @@ def chair(entry: dict, rng) -> Parts:
         shell = surface(first, scale=5, roughness=0.3, coat_weight=0.2)
         rows, columns = 30, 24
         t = np.linspace(0, 1, rows)
-        spine = spline([(-0.24, 0.43), (-0.22, 0.455), (-0.05, 0.435), (0.12, 0.44), (0.2, 0.5), (0.24, 0.65), (0.28, 0.82)], rows)
+        spine = spline(
+            [
+                (-0.24, 0.43),
+                (-0.22, 0.455),
+                (-0.05, 0.435),
+                (0.12, 0.44),
+                (0.2, 0.5),
+                (0.24, 0.65),
+                (0.28, 0.82),
+            ],
+            rows,
+        )
         width = np.interp(t, [0, 0.1, 0.5, 0.7, 0.92, 1], [0.19, 0.22, 0.235, 0.24, 0.21, 0.15])
         u = np.linspace(-1, 1, columns)
         y = spine[:, :1] - 0.06 * np.clip(t[:, None] - 0.45, 0, 1) * 3 * u[None, :] ** 2 * 0.5
@@ -1089,34 +1386,92 @@ def chair(entry: dict, rng) -> Parts:
         leg = wood(second, along="z") if rng.random() < 0.6 else metal("#b5b5b5")
         for x in (-1, 1):
             for yy in (-1, 1):
-                parts.append(tube("leg", [(x * 0.13, yy * 0.12, 0.43), (x * 0.235, yy * 0.23, 0.0)], [0.017, 0.011], leg))
+                parts.append(
+                    tube(
+                        "leg",
+                        [(x * 0.13, yy * 0.12, 0.43), (x * 0.235, yy * 0.23, 0.0)],
+                        [0.017, 0.011],
+                        leg,
+                    )
+                )
         parts.append(box("cross", (0.34, 0.03, 0.02), (0, 0.12, 0.425), leg))
         parts.append(box("cross", (0.34, 0.03, 0.02), (0, -0.12, 0.425), leg))
         return parts
     frame = wood(first, along="z") if variant != "metal" else metal(first, 0.35)
     thick = 0.02 if variant != "metal" else 0.012
     for x in (-1, 1):
-        parts.append(tube("leg", [(x * (half - 0.02), -half + 0.02, seat), (x * (half + 0.005), -half, 0)], [thick, thick * 0.75], frame))
-        back = spline([(x * (half + 0.005), half + 0.05, 0), (x * (half - 0.015), half - 0.01, seat), (x * (half - 0.02), half + 0.07, 0.92)], 20)
+        parts.append(
+            tube(
+                "leg",
+                [(x * (half - 0.02), -half + 0.02, seat), (x * (half + 0.005), -half, 0)],
+                [thick, thick * 0.75],
+                frame,
+            )
+        )
+        back = spline(
+            [
+                (x * (half + 0.005), half + 0.05, 0),
+                (x * (half - 0.015), half - 0.01, seat),
+                (x * (half - 0.02), half + 0.07, 0.92),
+            ],
+            20,
+        )
         parts.append(tube("post", back, thick * 0.9, frame))
-        parts.append(tube("side", [(x * half, -half + 0.01, 0.2), (x * half, half + 0.01, 0.22)], thick * 0.6, frame))
-    parts.append(tube("front", [(-half, -half + 0.02, 0.27), (half, -half + 0.02, 0.27)], thick * 0.6, frame))
+        parts.append(
+            tube(
+                "side",
+                [(x * half, -half + 0.01, 0.2), (x * half, half + 0.01, 0.22)],
+                thick * 0.6,
+                frame,
+            )
+        )
+    parts.append(
+        tube("front", [(-half, -half + 0.02, 0.27), (half, -half + 0.02, 0.27)], thick * 0.6, frame)
+    )
     if variant == "upholstered":
         cloth = fabric(second, scale=14)
-        parts.append(box("seat", (2 * half + 0.04, 2 * half + 0.02, 0.075), (0, 0, seat), cloth, bevel=0.025))
-        parts.append(box("back", (2 * half - 0.05, 0.06, 0.36), (0, half + 0.035, 0.74), cloth, bevel=0.025, turn=rotation("x", -0.15)))
+        parts.append(
+            box("seat", (2 * half + 0.04, 2 * half + 0.02, 0.075), (0, 0, seat), cloth, bevel=0.025)
+        )
+        parts.append(
+            box(
+                "back",
+                (2 * half - 0.05, 0.06, 0.36),
+                (0, half + 0.035, 0.74),
+                cloth,
+                bevel=0.025,
+                turn=rotation("x", -0.15),
+            )
+        )
     else:
         plate = frame if variant != "metal" else surface(second, roughness=0.4)
-        parts.append(box("seat", (2 * half + 0.04, 2 * half + 0.02, 0.025), (0, 0, seat), plate, bevel=0.008))
+        parts.append(
+            box("seat", (2 * half + 0.04, 2 * half + 0.02, 0.025), (0, 0, seat), plate, bevel=0.008)
+        )
         if variant == "slats":
             for x in np.linspace(-0.125, 0.125, 5):
-                path = spline([(x, half - 0.01, seat), (x, half + 0.03, 0.7), (x, half + 0.07, 0.9)], 12)
+                path = spline(
+                    [(x, half - 0.01, seat), (x, half + 0.03, 0.7), (x, half + 0.07, 0.9)], 12
+                )
                 parts.append(tube("slat", path, 0.011, frame))
         else:
             for z in (0.62, 0.75, 0.87):
                 y = half + 0.07 * ((z - seat) / 0.47) ** 1.3
-                parts.append(box("rung", (2 * half - 0.03, 0.016, 0.07), (0, y, z), plate, bevel=0.005, turn=rotation("x", -0.15)))
-    rail = [(-half + 0.02, half + 0.068, 0.92), (0, half + 0.085, 0.94), (half - 0.02, half + 0.068, 0.92)]
+                parts.append(
+                    box(
+                        "rung",
+                        (2 * half - 0.03, 0.016, 0.07),
+                        (0, y, z),
+                        plate,
+                        bevel=0.005,
+                        turn=rotation("x", -0.15),
+                    )
+                )
+    rail = [
+        (-half + 0.02, half + 0.068, 0.92),
+        (0, half + 0.085, 0.94),
+        (half - 0.02, half + 0.068, 0.92),
+    ]
     parts.append(tube("rail", spline(rail, 16), thick * 1.15, frame))
     return parts
 
@@ -1138,21 +1493,50 @@ def bench(entry: dict, rng) -> Parts:
     for y in np.linspace(-0.2, 0.16, 4):
         parts.append(box("slat", (1.5, 0.1, 0.03), (0, y, 0.45), plank, bevel=0.006))
     for k, z in enumerate((0.58, 0.70, 0.82)):
-        parts.append(box("back", (1.5, 0.025, 0.095), (0, 0.235 + 0.035 * k, z), plank, bevel=0.006, turn=rotation("x", -0.28)))
+        parts.append(
+            box(
+                "back",
+                (1.5, 0.025, 0.095),
+                (0, 0.235 + 0.035 * k, z),
+                plank,
+                bevel=0.006,
+                turn=rotation("x", -0.28),
+            )
+        )
     for x in (-0.62, 0.62):
         if variant == "rustic":
             parts.append(box("leg", (0.07, 0.07, 0.435), (x, -0.2, 0.2175), iron, bevel=0.006))
-            parts.append(box("leg", (0.07, 0.06, 0.9), (x, 0.27, 0.43), iron, bevel=0.006, turn=rotation("x", -0.12)))
+            parts.append(
+                box(
+                    "leg",
+                    (0.07, 0.06, 0.9),
+                    (x, 0.27, 0.43),
+                    iron,
+                    bevel=0.006,
+                    turn=rotation("x", -0.12),
+                )
+            )
             parts.append(box("rest", (0.08, 0.52, 0.035), (x, 0.03, 0.66), iron, bevel=0.006))
             parts.append(box("post", (0.06, 0.06, 0.2), (x, -0.2, 0.56), iron, bevel=0.006))
             parts.append(box("beam", (0.05, 0.46, 0.05), (x, 0.02, 0.41), iron))
         else:
             leg = spline([(x, -0.25, 0), (x, -0.18, 0.12), (x, -0.22, 0.3), (x, -0.2, 0.42)], 16)
             parts.append(tube("leg", leg, 0.02, iron))
-            leg = spline([(x, 0.3, 0), (x, 0.2, 0.15), (x, 0.2, 0.42), (x, 0.27, 0.66), (x, 0.33, 0.88)], 24)
+            leg = spline(
+                [(x, 0.3, 0), (x, 0.2, 0.15), (x, 0.2, 0.42), (x, 0.27, 0.66), (x, 0.33, 0.88)], 24
+            )
             parts.append(tube("post", leg, 0.02, iron))
             parts.append(tube("beam", [(x, -0.23, 0.425), (x, 0.2, 0.425)], 0.018, iron))
-            arm = spline([(x, -0.2, 0.43), (x, -0.26, 0.55), (x, -0.2, 0.65), (x, 0.0, 0.66), (x, 0.26, 0.67)], 24)
+            arm = spline(
+                [
+                    (x, -0.2, 0.43),
+                    (x, -0.26, 0.55),
+                    (x, -0.2, 0.65),
+                    (x, 0.0, 0.66),
+                    (x, 0.26, 0.67),
+                ],
+                24,
+            )
             parts.append(tube("arm", arm, 0.02, iron))
     return parts
 
@@ -1182,12 +1566,20 @@ def stop_sign(entry: dict, rng) -> Parts:
     transform(letters, np.eye(3), (shift[0], 0, shift[2]))
     parts = [plate, inner, letters]
     for z in (0.22, -0.22):
-        parts.append(facing_front(lathe("bolt", [(0, -0.006), (0.012, -0.005), (0.013, 0)], grey, segments=16)))
-        transform(parts[-1], np.eye(3), (0, 0, z + 0.06 * (z < 0) - 0.06 * (z > 0) + np.sign(z) * 0.1))
+        parts.append(
+            facing_front(
+                lathe("bolt", [(0, -0.006), (0.012, -0.005), (0.013, 0)], grey, segments=16)
+            )
+        )
+        transform(
+            parts[-1], np.eye(3), (0, 0, z + 0.06 * (z < 0) - 0.06 * (z > 0) + np.sign(z) * 0.1)
+        )
     for part in parts:
         transform(part, rotation("y", rng.uniform(-0.04, 0.04)), (0, 0, middle))
     if entry["variant"] == "wooden":
-        pole = box("pole", (0.09, 0.09, 2.35), (0, 0.05, 1.175), wood("#8a6f50", along="z"), bevel=0.006)
+        pole = box(
+            "pole", (0.09, 0.09, 2.35), (0, 0.05, 1.175), wood("#8a6f50", along="z"), bevel=0.006
+        )
     else:
         pole = tube("pole", [(0, 0.035, 0), (0, 0.035, 2.45)], 0.03, grey)
     pole["frame"] = False

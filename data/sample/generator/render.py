@@ -44,8 +44,7 @@ def set_down(entry: dict, parts, support: float, wall: float) -> float:
     Returns how far it was raised, metres.
     """
     size = entry.get("scale", 1.0)
-    tilt = np.radians(entry.get("tilt", 0.0))
-    turn = rotation("z", np.radians(entry.get("turn", 0.0))) @ rotation("x", tilt) * size
+    turn = rotation("z", np.radians(entry.get("turn", 0.0))) * size
     for part in parts:
         transform(part, turn, (0, 0, 0))
     everything = np.concatenate([points_of(p) for p in parts if p.type == "MESH"])
@@ -95,7 +94,9 @@ def check_apart(scene: dict, instances) -> None:
         for j in range(i):
             if any(a.overlap(b) for a in first for b in trees[j]):
                 names = [scene["objects"][k]["category"] for k in (j, i)]
-                sys.exit(f"scene {scene['id']}: {names[0]} and {names[1]} intersect; move one of them")
+                sys.exit(
+                    f"scene {scene['id']}: {names[0]} and {names[1]} intersect; move one of them"
+                )
 
 
 def aim(scene: dict, points: np.ndarray) -> np.ndarray:
@@ -123,13 +124,16 @@ def aim(scene: dict, points: np.ndarray) -> np.ndarray:
         sideways = np.maximum(np.abs(across) / half[0], np.abs(along) / half[1]) / entry["fill"]
         distance = float((sideways - depth).max())
         x, y = across / (distance + depth), along / (distance + depth)
-        centre = centre + distance * ((x.min() + x.max()) / 2 * right + (y.min() + y.max()) / 2 * up)
+        centre = centre + distance * (
+            (x.min() + x.max()) / 2 * right + (y.min() + y.max()) / 2 * up
+        )
     eye = centre + way * distance
     eye[2] = max(eye[2], 0.03)
     camera = bpy.data.objects.new("camera", data)
-    camera.matrix_world = Matrix.Translation(Vector(eye)) @ Matrix(
-        np.column_stack([right, up, way]).tolist()
-    ).to_4x4()
+    camera.matrix_world = (
+        Matrix.Translation(Vector(eye))
+        @ Matrix(np.column_stack([right, up, way]).tolist()).to_4x4()
+    )
     data.shift_x, data.shift_y = entry["shift"]
     data.clip_start = 0.01
     data.dof.use_dof = True
@@ -147,7 +151,10 @@ def prepare(scene: dict, factor: float, samples: int) -> None:
     target.world = bpy.data.worlds.new("world")
     target.render.engine = "CYCLES"
     width, height = scene["camera"]["size"]
-    target.render.resolution_x, target.render.resolution_y = int(width * factor), int(height * factor)
+    target.render.resolution_x, target.render.resolution_y = (
+        int(width * factor),
+        int(height * factor),
+    )
     cycles = target.cycles
     cycles.device, cycles.samples, cycles.seed = "CPU", samples, scene["seed"]
     cycles.use_denoising, cycles.use_adaptive_sampling = True, True
@@ -170,7 +177,9 @@ def draw(scene: dict, factor: float, samples: int) -> tuple[Image.Image, np.ndar
     check_apart(scene, instances)
     framed = [p for parts in instances for p in parts if p.get("frame", True) and p.type == "MESH"]
     points = np.concatenate([world_points(p) for p in framed])
-    everything = [np.concatenate([world_points(p) for p in parts if p.type == "MESH"]) for parts in instances]
+    everything = [
+        np.concatenate([world_points(p) for p in parts if p.type == "MESH"]) for parts in instances
+    ]
     bodies = [world_points(p) for parts in instances for p in parts if p.type == "MESH"]
     feet = np.array([foot(p) for p in bodies if p[:, 2].min() < 0.04] or [(0.0, 0.0, 0.0)])
     eye = aim(scene, points)
@@ -231,12 +240,15 @@ def main() -> None:
     parser.add_argument("--size", type=float, default=1.0, help="factor on the photo's size")
     parser.add_argument("--samples", type=int, default=12, help="samples a pixel")
     parser.add_argument("--out", type=Path, help="a folder for trial renders, always drawn anew")
-    parser.add_argument("--scenes", type=Path, default=HERE / "scenes.json", help="scene table")
     arguments = parser.parse_args()
     MASKS.mkdir(parents=True, exist_ok=True)
     folder = arguments.out or PHOTOS
     folder.mkdir(parents=True, exist_ok=True)
-    for scene in json.loads(arguments.scenes.read_text()):
+    scenes = json.loads((HERE / "scenes.json").read_text())
+    unknown = set(arguments.only or []) - {scene["id"] for scene in scenes}
+    if unknown:
+        sys.exit(f"scenes.json has no scene {min(unknown)}: name ids that it has after --only")
+    for scene in scenes:
         name = f"{scene['id']:012d}"
         photo, mask, mark = folder / f"{name}.jpg", MASKS / f"{name}.png", MASKS / f"{name}.sha256"
         if arguments.only and scene["id"] not in arguments.only:

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
-from geometry import box, ellipsoid, grid_faces, hair, lathe, leaves, mesh, rotation, transform, tube
+from geometry import (
+    box,
+    ellipsoid,
+    grid_faces,
+    hair,
+    lathe,
+    leaves,
+    mesh,
+    rotation,
+    transform,
+    tube,
+)
 from materials import (
     bricks,
     fabric,
@@ -28,6 +39,7 @@ from materials import (
     surface,
     wood,
 )
+from mathutils import Vector
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,9 @@ def pick(rng, *choices):
 def ground(material, size=60.0, z=0.0):
     """A square of ground."""
     s = size / 2
-    return mesh("ground", [(-s, -s, z), (s, -s, z), (s, s, z), (-s, s, z)], [(0, 1, 2, 3)], material)
+    return mesh(
+        "ground", [(-s, -s, z), (s, -s, z), (s, s, z), (-s, s, z)], [(0, 1, 2, 3)], material
+    )
 
 
 def wall(material, y, *, height=6.0, width=60.0, low=0.0):
@@ -73,13 +87,30 @@ def wall(material, y, *, height=6.0, width=60.0, low=0.0):
 
 def plaster(rng):
     """Painted or bare plaster in one of several colours."""
-    colour = pick(rng, "#d9d3c6", "#b9c3c4", "#c9b79a", "#8fa3a0", "#a9a5a0", "#c4a59a", "#7f8c9a", "#e2ddd2")
-    return surface(colour, shade(colour, 0.88), scale=2.5, contrast=0.4, roughness=0.85, bumps=0.12, bump_scale=90)
+    colour = pick(
+        rng, "#d9d3c6", "#b9c3c4", "#c9b79a", "#8fa3a0", "#a9a5a0", "#c4a59a", "#7f8c9a", "#e2ddd2"
+    )
+    return surface(
+        colour,
+        shade(colour, 0.88),
+        scale=2.5,
+        contrast=0.4,
+        roughness=0.85,
+        bumps=0.12,
+        bump_scale=90,
+    )
 
 
 def tiles(rng, axes):
     """Glazed wall tiles or floor tiles."""
-    colours = pick(rng, ("#e9e6df", "#d9d6cf"), ("#9db5b0", "#7f9c98"), ("#3f5f73", "#56788c"), ("#c7b9a4", "#b5a48c"), ("#d8c8b8", "#efe4d6"))
+    colours = pick(
+        rng,
+        ("#e9e6df", "#d9d6cf"),
+        ("#9db5b0", "#7f9c98"),
+        ("#3f5f73", "#56788c"),
+        ("#c7b9a4", "#b5a48c"),
+        ("#d8c8b8", "#efe4d6"),
+    )
     size = pick(rng, (0.10, 0.10), (0.15, 0.075), (0.2, 0.1))
     return bricks(colours, pick(rng, "#b8b3a8", "#8d8880", "#e5e2da"), width=size[0], height=size[1], gap=0.0022,
                   roughness=0.2, offset=pick(rng, 0.0, 0.5), axes=axes, bumps=0.5)  # fmt: skip
@@ -88,7 +119,10 @@ def tiles(rng, axes):
 def clear(view: View, x, y, radius) -> bool:
     """Whether a circle keeps off the objects."""
     gap = np.hypot(view.feet[:, 0] - x, view.feet[:, 1] - y) - view.feet[:, 2]
-    inside = view.low[0] - radius < x < view.high[0] + radius and view.low[1] - radius < y < view.high[1] + radius
+    inside = (
+        view.low[0] - radius < x < view.high[0] + radius
+        and view.low[1] - radius < y < view.high[1] + radius
+    )
     return bool((gap > radius).all() and not inside)
 
 
@@ -116,34 +150,82 @@ def clutter(view: View, rng, size=1.0, count=3) -> None:
     front = max(view.high[1] + 0.06 * size, 0.0)
     if back <= front:
         return
-    for x, y in places(view, rng, int(rng.integers(0, count + 1)), 0.085 * size, back=back, front=front):
+    for x, y in places(
+        view, rng, int(rng.integers(0, count + 1)), 0.085 * size, back=back, front=front
+    ):
         kind = pick(rng, "box", "jar", "candle", "basket", "utensils")
-        tint = pick(rng, "#b5835a", "#8a9a8f", "#c9b27d", "#6f7f94", "#a85c4a", "#dcd6c8", "#4f5f58")
+        tint = pick(
+            rng, "#b5835a", "#8a9a8f", "#c9b27d", "#6f7f94", "#a85c4a", "#dcd6c8", "#4f5f58"
+        )
         if kind == "box":
             sides = rng.uniform(0.06, 0.14, 3) * size
             paint = surface(tint, scale=30, roughness=0.7, bumps=0.1)
-            box("box", sides, (x, y, sides[2] / 2), paint, bevel=0.003, turn=rotation("z", rng.uniform(-0.5, 0.5)))
+            box(
+                "box",
+                sides,
+                (x, y, sides[2] / 2),
+                paint,
+                bevel=0.003,
+                turn=rotation("z", rng.uniform(-0.5, 0.5)),
+            )
             continue
         if kind == "jar":
             r, h = rng.uniform(0.03, 0.045) * size, rng.uniform(0.09, 0.15) * size
-            part = lathe("jar", [(0, 0), (r, 0), (r, h), (r * 0.96, h * 1.02), (0, h * 1.02)], surface(tint, scale=80, roughness=0.3))
-            lid = lathe("lid", [(r * 1.03, h * 0.9), (r * 1.05, h * 1.08), (0, h * 1.1)], metal("#a8a8a0", 0.4))
+            part = lathe(
+                "jar",
+                [(0, 0), (r, 0), (r, h), (r * 0.96, h * 1.02), (0, h * 1.02)],
+                surface(tint, scale=80, roughness=0.3),
+            )
+            lid = lathe(
+                "lid",
+                [(r * 1.03, h * 0.9), (r * 1.05, h * 1.08), (0, h * 1.1)],
+                metal("#a8a8a0", 0.4),
+            )
             transform(lid, np.eye(3), (x, y, 0))
         elif kind == "candle":
             r, h = rng.uniform(0.025, 0.04) * size, rng.uniform(0.06, 0.14) * size
-            part = lathe("candle", [(0, 0), (r, 0), (r, h), (r * 0.8, h * 0.97), (0, h * 0.96)], surface("#efe6cf", tint, scale=4, subsurface_weight=0.4))
+            part = lathe(
+                "candle",
+                [(0, 0), (r, 0), (r, h), (r * 0.8, h * 0.97), (0, h * 0.96)],
+                surface("#efe6cf", tint, scale=4, subsurface_weight=0.4),
+            )
         elif kind == "basket":
             r = 0.08 * size
-            straw = patterned("checks", ["#b08a55", "#7d5c34"], size=0.016 * size, count=40, roughness=0.8)
-            part = lathe("basket", [(0, 0), (r * 0.8, 0), (r, 0.12 * size), (r * 0.96, 0.125 * size), (r * 0.75, 0.02)], straw, samples=40)
+            straw = patterned(
+                "checks", ["#b08a55", "#7d5c34"], size=0.016 * size, count=40, roughness=0.8
+            )
+            part = lathe(
+                "basket",
+                [
+                    (0, 0),
+                    (r * 0.8, 0),
+                    (r, 0.12 * size),
+                    (r * 0.96, 0.125 * size),
+                    (r * 0.75, 0.02),
+                ],
+                straw,
+                samples=40,
+            )
         else:
             r, h = 0.042 * size, 0.12 * size
-            part = lathe("crock", [(0, 0), (r, 0), (r * 1.05, h), (r * 0.95, h), (r * 0.9, 0.01)], surface(tint, roughness=0.3))
+            part = lathe(
+                "crock",
+                [(0, 0), (r, 0), (r * 1.05, h), (r * 0.95, h), (r * 0.9, 0.01)],
+                surface(tint, roughness=0.3),
+            )
             for k in range(4):
                 a = 1.6 * k + rng.uniform(0, 1)
                 tip = (x + 0.05 * size * np.cos(a), y + 0.04 * size * np.sin(a), 0.27 * size)
-                tube("stick", [(x, y, 0.01), tip], 0.006 * size, wood("#a37746", along="z"), sides=8)
-                ellipsoid("paddle", tip, (0.022 * size, 0.006 * size, 0.034 * size), wood("#a37746", along="z"), segments=16)
+                tube(
+                    "stick", [(x, y, 0.01), tip], 0.006 * size, wood("#a37746", along="z"), sides=8
+                )
+                ellipsoid(
+                    "paddle",
+                    tip,
+                    (0.022 * size, 0.006 * size, 0.034 * size),
+                    wood("#a37746", along="z"),
+                    segments=16,
+                )
         transform(part, np.eye(3), (x, y, 0))
 
 
@@ -153,9 +235,20 @@ def picture(rng, view: View, low: float) -> None:
         return
     w, h = rng.uniform(0.4, 0.8), rng.uniform(0.4, 0.7)
     x, z = rng.uniform(-0.9, 0.9), low + h / 2 + rng.uniform(0, 0.25)
-    box("frame", (w, 0.03, h), (x, view.wall - 0.015, z), wood(pick(rng, "#3a2a1c", "#c2a878", "#e8e4da")), bevel=0.004)
+    box(
+        "frame",
+        (w, 0.03, h),
+        (x, view.wall - 0.015, z),
+        wood(pick(rng, "#3a2a1c", "#c2a878", "#e8e4da")),
+        bevel=0.004,
+    )
     tones = pick(rng, ("#31607a", "#d6b26a"), ("#8c3f33", "#d9cbb3"), ("#4f6b4a", "#e3dcc4"))
-    box("image", (w - 0.08, 0.032, h - 0.08), (x, view.wall - 0.016, z), surface(*tones, scale=5, contrast=0.08, roughness=0.6))
+    box(
+        "image",
+        (w - 0.08, 0.032, h - 0.08),
+        (x, view.wall - 0.016, z),
+        surface(*tones, scale=5, contrast=0.08, roughness=0.6),
+    )
 
 
 def facing(view: View) -> float:
@@ -175,7 +268,16 @@ def litter(view: View, rng, count, colours) -> None:
     for k, colour in enumerate(colours):
         part = keep & (np.arange(n) % len(colours) == k)
         if part.any():
-            leaves("litter", at[part], ways[part], rng.uniform(0.04, 0.08, part.sum()), 0.04, leaf(colour), droop=0.1, fold=0.3)
+            leaves(
+                "litter",
+                at[part],
+                ways[part],
+                rng.uniform(0.04, 0.08, part.sum()),
+                0.04,
+                leaf(colour),
+                droop=0.1,
+                fold=0.3,
+            )
 
 
 def foliage(at, size, colours, rng, count=2600) -> None:
@@ -186,7 +288,15 @@ def foliage(at, size, colours, rng, count=2600) -> None:
         lump = 1 + 0.25 * np.sin(4 * way[:, :1] + 1) * np.sin(5 * way[:, 2:] + 2)
         roots = way * size * lump * rng.uniform(0.55, 1.0, (len(way), 1)) ** 0.5 + at
         leaf_size = 0.09 * float(np.mean(size)) + 0.05
-        leaves("foliage", roots, way + rng.normal(0, 0.6, way.shape), leaf_size * rng.uniform(0.7, 1.4, len(way)), leaf_size * 0.55, leaf(colour), rows=4)
+        leaves(
+            "foliage",
+            roots,
+            way + rng.normal(0, 0.6, way.shape),
+            leaf_size * rng.uniform(0.7, 1.4, len(way)),
+            leaf_size * 0.55,
+            leaf(colour),
+            rows=4,
+        )
 
 
 GREENS = ("#3c5a26", "#55742f", "#2f4a22")
@@ -200,7 +310,13 @@ def trees(view: View, rng, distance: float) -> None:
         greens = [shade(g, rng.uniform(0.8, 1.2)) for g in GREENS]
         if rng.random() < 0.5:
             h = distance * rng.uniform(0.22, 0.36)
-            tube("trunk", [(x, y, 0), (x + 0.1, y, h), (x, y, h * 1.6)], 0.035 * distance, surface("#5a4632", "#3b2d20", scale=12, stretch=(1, 1, 0.2), bumps=0.8), sides=12)
+            tube(
+                "trunk",
+                [(x, y, 0), (x + 0.1, y, h), (x, y, h * 1.6)],
+                0.035 * distance,
+                surface("#5a4632", "#3b2d20", scale=12, stretch=(1, 1, 0.2), bumps=0.8),
+                sides=12,
+            )
             foliage((x, y, h * 1.9), np.array([1.0, 1.0, 0.9]) * distance * 0.24, greens, rng)
         else:
             size = np.array([0.24, 0.16, rng.uniform(0.12, 0.22)]) * distance
@@ -237,7 +353,14 @@ def counter(view: View, rng) -> None:
         board = wood(pick(rng, "#b98a58", "#7d5533"), along="z", scale=6)
         x = rng.uniform(-0.35, 0.35)
         if view.high[1] + 0.07 < view.wall:
-            box("board", (0.26, 0.018, 0.36), (x, view.wall - 0.045, 0.18), board, bevel=0.006, turn=rotation("x", -0.12))
+            box(
+                "board",
+                (0.26, 0.018, 0.36),
+                (x, view.wall - 0.045, 0.18),
+                board,
+                bevel=0.006,
+                turn=rotation("x", -0.12),
+            )
     clutter(view, rng, 1.0, 4)
 
 
@@ -259,7 +382,9 @@ def cloth(view: View, rng) -> None:
     """A blanket with folds that flatten out under the objects."""
     n = 220
     reach = 1.1 + 2.2 * float(np.max(view.high[:2] - view.low[:2]))
-    x, y = np.meshgrid(np.linspace(-reach, reach, n), np.linspace(-reach, max(view.wall, 0.6) + 0.02, n))
+    x, y = np.meshgrid(
+        np.linspace(-reach, reach, n), np.linspace(-reach, max(view.wall, 0.6) + 0.02, n)
+    )
     folds = np.zeros_like(x)
     for _ in range(9):
         a, f, p = rng.uniform(0, np.pi), rng.uniform(4, 16), rng.uniform(0, 6)
@@ -270,7 +395,15 @@ def cloth(view: View, rng) -> None:
     free = np.clip((gap - 0.015) / 0.2, 0, 1)
     z = folds * free * free * (3 - 2 * free)
     z -= 0.0006
-    colours = pick(rng, ("#b9b2a4", "#8d8678"), ("#7b4b46", "#c9a58f"), ("#46617a", "#8ea6b8"), ("#6d7a55", "#b7b98f"), ("#dcd7cc", "#bfb8a8"), ("#c98a3e", "#8f5a28"))
+    colours = pick(
+        rng,
+        ("#b9b2a4", "#8d8678"),
+        ("#7b4b46", "#c9a58f"),
+        ("#46617a", "#8ea6b8"),
+        ("#6d7a55", "#b7b98f"),
+        ("#dcd7cc", "#bfb8a8"),
+        ("#c98a3e", "#8f5a28"),
+    )
     kind = pick(rng, "plain", "plain", "plaid")
     if kind == "plain":
         material = fabric(*colours, scale=5)
@@ -282,14 +415,23 @@ def cloth(view: View, rng) -> None:
     for x0 in (-0.45, 0.35):
         if rng.random() < 0.6 and view.high[1] + 0.15 < back:
             tint = pick(rng, "#d7cfc0", "#5f7486", "#a8584a", "#8a9a74", "#caa35a")
-            ellipsoid("cushion", (x0 + rng.uniform(-0.1, 0.1), back - 0.08, 0.17), (0.25, 0.08, 0.2), fabric(tint), turn=rotation("x", 0.3))
+            ellipsoid(
+                "cushion",
+                (x0 + rng.uniform(-0.1, 0.1), back - 0.08, 0.17),
+                (0.25, 0.08, 0.2),
+                fabric(tint),
+                turn=rotation("x", 0.3),
+            )
 
 
 def plaid(colours):
     """Cloth with crossing stripes."""
     material, tree, shader = principled("plaid", colours[0], 0.9, sheen_weight=0.3)
     xyz = node(tree, "SeparateXYZ", {0: node(tree, "TexCoord").outputs["Object"]}).outputs
-    bands = [math(tree, "GREATER_THAN", math(tree, "FRACT", math(tree, "MULTIPLY", xyz[k], 14.0)), 0.55) for k in (0, 1)]
+    bands = [
+        math(tree, "GREATER_THAN", math(tree, "FRACT", math(tree, "MULTIPLY", xyz[k], 14.0)), 0.55)
+        for k in (0, 1)
+    ]
     both = math(tree, "MULTIPLY", math(tree, "ADD", *bands), 0.45)
     tree.links.new(mix(tree, both, *colours), shader.inputs["Base Color"])
     return material
@@ -298,26 +440,72 @@ def plaid(colours):
 def room(view: View, rng) -> None:
     """The wall, skirting, picture and curtain of a room."""
     wall(plaster(rng), view.wall)
-    box("skirting", (30, 0.018, 0.09), (0, view.wall - 0.009, 0.045), surface(pick(rng, "#efece4", "#8a6a4a", "#d8d4ca")), bevel=0.003)
+    box(
+        "skirting",
+        (30, 0.018, 0.09),
+        (0, view.wall - 0.009, 0.045),
+        surface(pick(rng, "#efece4", "#8a6a4a", "#d8d4ca")),
+        bevel=0.003,
+    )
     picture(rng, view, max(0.9, view.high[2] + 0.1))
     if rng.random() < 0.4:
         t = np.linspace(0, 1, 160)
         x0 = pick(rng, -1, 1) * (0.9 + view.high[0])
         folds = np.column_stack([x0 + 0.9 * (t - 0.5), view.wall - 0.08 + 0.035 * np.sin(55 * t)])
         rows = np.concatenate([np.column_stack([folds, np.full(160, z)]) for z in (0.05, 3.0)])
-        mesh("curtain", rows, grid_faces(2, 160, wrap=False), fabric(pick(rng, "#c9bfae", "#7d8c94", "#9c6b5a", "#e3ded2")))
+        mesh(
+            "curtain",
+            rows,
+            grid_faces(2, 160, wrap=False),
+            fabric(pick(rng, "#c9bfae", "#7d8c94", "#9c6b5a", "#e3ded2")),
+        )
 
 
 def wood_floor(view: View, rng) -> None:
-    tones = pick(rng, ("#9a6b40", "#b98655"), ("#6b452a", "#7f5636"), ("#c9a574", "#b28e60"), ("#8f7a66", "#a48f7a"))
-    ground(bricks(tones, shade(tones[0], 0.35), width=1.1, height=0.11, gap=0.0016, roughness=0.35, offset=0.37, axes="xy", bumps=0.25))
+    tones = pick(
+        rng,
+        ("#9a6b40", "#b98655"),
+        ("#6b452a", "#7f5636"),
+        ("#c9a574", "#b28e60"),
+        ("#8f7a66", "#a48f7a"),
+    )
+    ground(
+        bricks(
+            tones,
+            shade(tones[0], 0.35),
+            width=1.1,
+            height=0.11,
+            gap=0.0016,
+            roughness=0.35,
+            offset=0.37,
+            axes="xy",
+            bumps=0.25,
+        )
+    )
     room(view, rng)
     clutter(view, rng, 1.6, 2)
 
 
 def carpet(view: View, rng) -> None:
-    tones = pick(rng, ("#8a8378", "#6b655c"), ("#6f2f2c", "#8c4a3e"), ("#4f6272", "#3b4a58"), ("#b8aa92", "#9d8f78"), ("#5c6b50", "#47553e"))
-    ground(surface(*tones, scale=3, contrast=0.4, roughness=1.0, bumps=1.0, bump_scale=300, sheen_weight=0.3))
+    tones = pick(
+        rng,
+        ("#8a8378", "#6b655c"),
+        ("#6f2f2c", "#8c4a3e"),
+        ("#4f6272", "#3b4a58"),
+        ("#b8aa92", "#9d8f78"),
+        ("#5c6b50", "#47553e"),
+    )
+    ground(
+        surface(
+            *tones,
+            scale=3,
+            contrast=0.4,
+            roughness=1.0,
+            bumps=1.0,
+            bump_scale=300,
+            sheen_weight=0.3,
+        )
+    )
     room(view, rng)
     clutter(view, rng, 1.6, 2)
 
@@ -326,12 +514,35 @@ def carpet(view: View, rng) -> None:
 
 
 def patio(view: View, rng) -> None:
-    tones = pick(rng, ("#a39a8c", "#8c8478"), ("#b5a48a", "#9c8b70"), ("#8f8f8c", "#a6a6a2"), ("#b07a5c", "#9a6448"))
+    tones = pick(
+        rng,
+        ("#a39a8c", "#8c8478"),
+        ("#b5a48a", "#9c8b70"),
+        ("#8f8f8c", "#a6a6a2"),
+        ("#b07a5c", "#9a6448"),
+    )
     size = pick(rng, (0.4, 0.4), (0.5, 0.25), (0.2, 0.2))
-    ground(bricks(tones, "#6a655c", width=size[0], height=size[1], gap=0.006, roughness=0.85, offset=pick(rng, 0.0, 0.5), axes="xy"))
+    ground(
+        bricks(
+            tones,
+            "#6a655c",
+            width=size[0],
+            height=size[1],
+            gap=0.006,
+            roughness=0.85,
+            offset=pick(rng, 0.0, 0.5),
+            axes="xy",
+        )
+    )
     if rng.random() < 0.5:
         wall(plaster(rng), view.wall, height=3.2)
-        foliage((rng.uniform(-2, 2), view.wall - 0.15, 0.3), np.array([0.6, 0.2, 0.4]), [shade(g, 1.1) for g in GREENS], rng, 1200)
+        foliage(
+            (rng.uniform(-2, 2), view.wall - 0.15, 0.3),
+            np.array([0.6, 0.2, 0.4]),
+            [shade(g, 1.1) for g in GREENS],
+            rng,
+            1200,
+        )
     else:
         fence(view, view.wall, rng)
         trees(view, rng, view.wall + 5)
@@ -339,26 +550,58 @@ def patio(view: View, rng) -> None:
 
 
 def brick(view: View, rng) -> None:
-    tones = pick(rng, ("#8f4a36", "#a86248"), ("#b09a80", "#9c8468"), ("#6f5850", "#85695c"), ("#c9c2b6", "#dcd6cc"))
-    wall(bricks(tones, pick(rng, "#b8b0a2", "#8c857a"), width=0.22, height=0.075, gap=0.006, roughness=0.9), view.wall, height=7)
+    tones = pick(
+        rng,
+        ("#8f4a36", "#a86248"),
+        ("#b09a80", "#9c8468"),
+        ("#6f5850", "#85695c"),
+        ("#c9c2b6", "#dcd6cc"),
+    )
+    wall(
+        bricks(
+            tones,
+            pick(rng, "#b8b0a2", "#8c857a"),
+            width=0.22,
+            height=0.075,
+            gap=0.006,
+            roughness=0.9,
+        ),
+        view.wall,
+        height=7,
+    )
     slab = pick(rng, "#8f8d88", "#a39f96", "#76746f")
-    ground(surface(slab, shade(slab, 0.8), scale=4, contrast=0.35, roughness=0.9, bumps=0.5, bump_scale=120))
+    ground(
+        surface(
+            slab, shade(slab, 0.8), scale=4, contrast=0.35, roughness=0.9, bumps=0.5, bump_scale=120
+        )
+    )
     litter(view, rng, int(rng.integers(0, 30)), ("#a8702e", "#7d5a2c", "#8f8a3a"))
 
 
 def street(view: View, rng) -> None:
-    ground(surface("#56565a", "#3f3f43", scale=70, contrast=0.3, roughness=0.9, bumps=0.9, bump_scale=260))
+    ground(
+        surface(
+            "#56565a", "#3f3f43", scale=70, contrast=0.3, roughness=0.9, bumps=0.9, bump_scale=260
+        )
+    )
     kerb = max(view.wall * 0.55, view.high[1] + 0.25)
     stone = surface("#a09c94", "#8a867e", scale=25, roughness=0.9, bumps=0.4)
     for x in np.arange(-12, 12, 0.8):
         box("kerb", (0.79, 0.14, 0.24), (x, kerb + 0.07, 0.0), stone, bevel=0.012)
     depth = view.wall + 3 - kerb
-    paving = bricks(("#8f8b83", "#a19d94"), "#6b675f", width=0.4, height=0.4, gap=0.006, axes="xy", offset=0.0)
+    paving = bricks(
+        ("#8f8b83", "#a19d94"), "#6b675f", width=0.4, height=0.4, gap=0.006, axes="xy", offset=0.0
+    )
     box("pavement", (60, depth, 0.2), (0, kerb + 0.14 + depth / 2, 0.0), paving)
     if rng.random() < 0.5:
         paint = surface("#d8d4c8", "#8f8c86", scale=50, contrast=0.12, roughness=0.8)
         y = min(view.low[1], 0) - rng.uniform(0.05, 0.5)
-        mesh("line", [(-30, y - 0.12, 0.0012), (30, y - 0.12, 0.0012), (30, y, 0.0012), (-30, y, 0.0012)], [(0, 1, 2, 3)], paint)
+        mesh(
+            "line",
+            [(-30, y - 0.12, 0.0012), (30, y - 0.12, 0.0012), (30, y, 0.0012), (-30, y, 0.0012)],
+            [(0, 1, 2, 3)],
+            paint,
+        )
     facade(view.wall + 2.5, rng)
     if rng.random() < 0.6:
         trees(view, rng, view.wall + 1.4)
@@ -367,7 +610,13 @@ def street(view: View, rng) -> None:
 
 def facade(y: float, rng) -> None:
     """House fronts with windows."""
-    tones = pick(rng, ("#9a5540", "#ab6a50"), ("#c2b08f", "#b29e7a"), ("#b8b4ac", "#a6a198"), ("#7f8c8f", "#93a0a2"))
+    tones = pick(
+        rng,
+        ("#9a5540", "#ab6a50"),
+        ("#c2b08f", "#b29e7a"),
+        ("#b8b4ac", "#a6a198"),
+        ("#7f8c8f", "#93a0a2"),
+    )
     wall(bricks(tones, "#a59c8e", width=0.24, height=0.08, gap=0.008), y, height=9)
     frame, pane = surface("#e8e4da"), principled("pane", "#26323c", 0.08)[0]
     for x in np.arange(-14, 14, 2.4):
@@ -381,7 +630,12 @@ def facade(y: float, rng) -> None:
 def lawn(view: View, rng) -> None:
     soil = pick(rng, ("#4a5a2a", "#5d5a30"), ("#3f5526", "#54602c"), ("#6b6a36", "#57592c"))
     ground(surface(*soil, scale=6, contrast=0.35, roughness=1.0, bumps=1.0, bump_scale=120))
-    grass(view, rng, 42000, pick(rng, ("#4f7a28", "#7d9a3c"), ("#3f6b2a", "#6a8f3a"), ("#6f8a38", "#a39a50")))
+    grass(
+        view,
+        rng,
+        42000,
+        pick(rng, ("#4f7a28", "#7d9a3c"), ("#3f6b2a", "#6a8f3a"), ("#6f8a38", "#a39a50")),
+    )
     trees(view, rng, view.wall + 4)
     if rng.random() < 0.5:
         fence(view, view.wall + 2.5, rng)
@@ -393,7 +647,9 @@ def grass(view: View, rng, count, colours) -> None:
     distance = np.hypot(*view.eye[:2])
     r = distance * np.exp(rng.uniform(np.log(0.25), np.log(5), count))
     heading = facing(view) + rng.uniform(-1, 1, count) * (view.angle + 0.25)
-    at = np.column_stack([view.eye[0] + r * np.cos(heading), view.eye[1] + r * np.sin(heading), 0 * r])
+    at = np.column_stack(
+        [view.eye[0] + r * np.cos(heading), view.eye[1] + r * np.sin(heading), 0 * r]
+    )
     gap = np.min([np.hypot(at[:, 0] - x, at[:, 1] - y) - f for x, y, f in view.feet], axis=0)
     keep = (gap > 0.006) & (r > 0.06)
     at, r = at[keep], r[keep]
@@ -402,40 +658,82 @@ def grass(view: View, rng, count, colours) -> None:
     lean = rng.normal(0, 0.45, (len(at), 3)) * [1, 1, 0]
     tips = at + (lean + [0, 0, 1.0]) * long
     # the hardest fault to see past is a blade that comes through an object: keep them clear
-    over = np.min([np.hypot(tips[:, 0] - x, tips[:, 1] - y) - f for x, y, f in view.feet], axis=0) > 0.004
+    over = (
+        np.min([np.hypot(tips[:, 0] - x, tips[:, 1] - y) - f for x, y, f in view.feet], axis=0)
+        > 0.004
+    )
     for k, colour in enumerate(colours):
         part = over & (np.arange(len(at)) % 2 == k)
-        hair("grass", at[part], tips[part], 0.0008 + 0.0011 * r[part], leaf(colour), bend=lean[part] * -0.25 * long[part])
+        hair(
+            "grass",
+            at[part],
+            tips[part],
+            0.0008 + 0.0011 * r[part],
+            leaf(colour),
+            bend=lean[part] * -0.25 * long[part],
+        )
 
 
 def sand(view: View, rng) -> None:
     tone = pick(rng, "#d2bd93", "#c8ad80", "#dccaa6")
     material, tree, shader = principled("sand", tone, 0.95)
-    tree.links.new(mix(tree, ramp(tree, noise(tree, 260), 0.3, 0.7), tone, shade(tone, 0.72)), shader.inputs["Base Color"])
+    tree.links.new(
+        mix(tree, ramp(tree, noise(tree, 260), 0.3, 0.7), tone, shade(tone, 0.72)),
+        shader.inputs["Base Color"],
+    )
     ripple = math(tree, "MULTIPLY", noise(tree, pick(rng, 7, 11), detail=1, stretch=(1, 3, 1)), 1.0)
     grains = math(tree, "MULTIPLY", noise(tree, 240), 0.08)
     inputs = {"Height": math(tree, "ADD", ripple, grains), "Strength": 0.9, "Distance": 0.07}
     tree.links.new(node(tree, "Bump", inputs).outputs[0], shader.inputs["Normal"])
     ground(material, size=200)
     shore = view.wall + pick(rng, 4.0, 7.0, 25.0)
-    sea = surface(pick(rng, "#2f6f86", "#3f8090", "#37627c"), scale=0.5, roughness=0.12, bumps=0.8, bump_scale=1.2, stretch=(0.3, 1, 1))
-    mesh("sea", [(-300, shore, 0.01), (300, shore, 0.01), (300, 900, 0.01), (-300, 900, 0.01)], [(0, 1, 2, 3)], sea)
+    sea = surface(
+        pick(rng, "#2f6f86", "#3f8090", "#37627c"),
+        scale=0.5,
+        roughness=0.12,
+        bumps=0.8,
+        bump_scale=1.2,
+        stretch=(0.3, 1, 1),
+    )
+    mesh(
+        "sea",
+        [(-300, shore, 0.01), (300, shore, 0.01), (300, 900, 0.01), (-300, 900, 0.01)],
+        [(0, 1, 2, 3)],
+        sea,
+    )
     for x, y in places(view, rng, 5, 0.1, back=view.wall + 1.5, front=view.low[1]):
         size = rng.uniform(0.02, 0.07) * (1 + 0.4 * abs(view.eye[1]))
         if clear(view, x, y, size * 1.4):
-            ellipsoid("stone", (x, y, size * 0.2), size * rng.uniform(0.6, 1.2, 3), surface("#8a8278", "#6a6258", scale=30, roughness=0.9, bumps=0.5), segments=20)
+            ellipsoid(
+                "stone",
+                (x, y, size * 0.2),
+                size * rng.uniform(0.6, 1.2, 3),
+                surface("#8a8278", "#6a6258", scale=30, roughness=0.9, bumps=0.5),
+                segments=20,
+            )
     if rng.random() < 0.5:
-        for k in range(14):  # dune grass in tufts
+        for _ in range(14):  # dune grass in tufts
             x, y = rng.uniform(-3, 3) * (1 + view.wall * 0.3), view.wall + rng.uniform(0.3, 3)
             n = 60
-            at = np.column_stack([x + rng.normal(0, 0.06, n), y + rng.normal(0, 0.06, n), np.zeros(n)])
-            way = np.column_stack([rng.normal(0, 0.35, (n, 2)), np.ones(n)]) * rng.uniform(0.2, 0.5, (n, 1))
+            at = np.column_stack(
+                [x + rng.normal(0, 0.06, n), y + rng.normal(0, 0.06, n), np.zeros(n)]
+            )
+            way = np.column_stack([rng.normal(0, 0.35, (n, 2)), np.ones(n)]) * rng.uniform(
+                0.2, 0.5, (n, 1)
+            )
             hair("dune grass", at, at + way, 0.004, leaf("#8f9a58"))
 
 
 def gravel(view: View, rng) -> None:
-    tones = pick(rng, ("#8f887c", "#b5aea2", "#6f6a62"), ("#a8907a", "#8a7462", "#c2b09c"), ("#7a7f84", "#9aa0a4", "#5f6468"))
-    ground(surface(tones[2], shade(tones[2], 0.6), scale=40, roughness=1.0, bumps=1.0, bump_scale=70))
+    tones = pick(
+        rng,
+        ("#8f887c", "#b5aea2", "#6f6a62"),
+        ("#a8907a", "#8a7462", "#c2b09c"),
+        ("#7a7f84", "#9aa0a4", "#5f6468"),
+    )
+    ground(
+        surface(tones[2], shade(tones[2], 0.6), scale=40, roughness=1.0, bumps=1.0, bump_scale=70)
+    )
     distance = np.hypot(*view.eye[:2])
     n = 5400
     r = distance * np.exp(rng.uniform(np.log(0.3), np.log(4), n))
@@ -454,11 +752,23 @@ def gravel(view: View, rng) -> None:
         spin = rng.uniform(0, np.pi, m)
         c, s = np.cos(spin)[:, None], np.sin(spin)[:, None]
         body = blob[None] * stretch * size[part][:, None, None]
-        body = np.stack([body[..., 0] * c - body[..., 1] * s, body[..., 0] * s + body[..., 1] * c, body[..., 2]], -1)
+        body = np.stack(
+            [
+                body[..., 0] * c - body[..., 1] * s,
+                body[..., 0] * s + body[..., 1] * c,
+                body[..., 2],
+            ],
+            -1,
+        )
         body[..., :2] += at[part][:, None]
         body[..., 2] += (size[part] * 0.25)[:, None]
         faces = (one[None] + (np.arange(m) * len(blob))[:, None, None]).reshape(-1, 4)
-        mesh("pebbles", body.reshape(-1, 3), faces, surface(tone, shade(tone, 0.75), scale=60, roughness=0.85, bumps=0.3))
+        mesh(
+            "pebbles",
+            body.reshape(-1, 3),
+            faces,
+            surface(tone, shade(tone, 0.75), scale=60, roughness=0.85, bumps=0.3),
+        )
     litter(view, rng, int(rng.integers(5, 40)), ("#a8702e", "#7d5a2c", "#8f8a3a"))
     if rng.random() < 0.5:
         fence(view, view.wall + 1, rng)
@@ -470,7 +780,9 @@ def unit_blob() -> np.ndarray:
     polar = np.linspace(0.02, np.pi - 0.02, 7)[:, None]
     angle = np.linspace(0, 2 * np.pi, 10, endpoint=False)[None, :]
     z = np.cos(polar) + 0 * angle
-    return np.stack([np.sin(polar) * np.cos(angle), np.sin(polar) * np.sin(angle), z], -1).reshape(-1, 3)
+    return np.stack([np.sin(polar) * np.cos(angle), np.sin(polar) * np.sin(angle), z], -1).reshape(
+        -1, 3
+    )
 
 
 STAGES = {
@@ -549,8 +861,6 @@ def finish_world(tree, colour, strength: float) -> None:
 
 def place(data, at, target) -> None:
     """Put a lamp at a point, shining at a target."""
-    from mathutils import Vector
-
     lamp = bpy.data.objects.new(data.name, data)
     lamp.location = at
     lamp.rotation_euler = Vector(np.asarray(target) - at).to_track_quat("-Z", "Y").to_euler()
