@@ -22,4 +22,6 @@ with silent_stderr():
     import keras
     import tensorflow as tf
 
+tf.get_logger().setLevel("ERROR")
+
 __all__ = ["keras", "tf"]

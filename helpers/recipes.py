@@ -25,8 +25,8 @@ PREPARATIONS = [
         for resize in ("nearest", "bilinear", "lanczos")
         for crop in (False, True)
     ),
-    (320, "bilinear", False),
-    (448, "bilinear", False),
+    (320, "bilinear", True),
+    (448, "bilinear", True),
 ]
 """Input size, resize and crop of the study: every resize and crop at 224, then larger inputs."""
 
