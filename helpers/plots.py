@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from PIL import ImageOps
 
 from helpers.datasets import ImageDataset, ImageRecord
@@ -37,6 +38,7 @@ CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 
 MAP_LABELS = 24
 HATCHES = ["", "//", "..", "xx"]
+OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
 matplotlib.rcParams.update(
     {
@@ -431,4 +433,103 @@ def differences(pairs: Mapping[str, tuple[float, float, float]], xlabel: str) ->
     axes.set_yticks(range(len(pairs)), pairs)
     axes.set(xlabel=xlabel, ylim=(len(pairs) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
+    return figure
+
+
+def match_maps(
+    matches: Mapping[str, Sequence[tuple[Path, np.ndarray]]], titles: tuple[str, str]
+) -> Figure:
+    """Where a similarity comes from: query and result of each model under their heat maps.
+
+    Args:
+        matches: per model the query and the result, each a photo and its map float [h, w], which
+            adds up to the cosine. Cells that hold 4 % or more of it say so.
+        titles: names of the two photos.
+    """
+    panels = [
+        (model, title, path, places)
+        for model, pair in matches.items()
+        for title, (path, places) in zip(titles, pair, strict=True)
+    ]
+    figure = Figure(figsize=(3.1 * len(panels), 2.8), layout="constrained", dpi=80)
+    for axes, (model, title, path, places) in zip(
+        figure.subplots(1, len(panels)), panels, strict=True
+    ):
+        grey = open_photo(path).convert("L")
+        width, height = grey.size
+        total = places.sum()
+        axes.imshow(grey, cmap="gray", vmin=-60, vmax=280)
+        axes.imshow(
+            places, cmap="plasma", alpha=0.8 * places / max(places.max(), 1e-12), aspect="auto",
+            extent=(0, width, height, 0), interpolation="nearest",
+        )  # fmt: skip
+        for (row, column), value in np.ndenumerate(places):
+            if value >= 0.04 * total > 0:
+                x, y = (column + 0.5) / places.shape[1], (row + 0.5) / places.shape[0]
+                axes.text(
+                    x * width, y * height, f"{value / total:.0%}", ha="center", va="center",
+                    fontsize=8, weight="bold", color="white", path_effects=OUTLINE,
+                )  # fmt: skip
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        axes.set_title(f"{model}, {title}\nadds up to {total:.3f}", color=colour(model))
+        axes.set_axis_off()
+    return figure
+
+
+def region(path: Path, box: Sequence[float], size: tuple[int, int], cells: np.ndarray) -> Figure:
+    """A photo in pixel coordinates, a box on it, and the cells that stand for the box.
+
+    Args:
+        path: the photo.
+        box: x, y, width, height in pixels.
+        size: width and height of the photo that `box` refers to, in pixels.
+        cells: bool [h, w], from `explanation.region_cells`.
+    """
+    figure = Figure(figsize=(4.6, 3.6), layout="constrained", dpi=80)
+    axes = figure.subplots()
+    width, height = size
+    axes.imshow(open_photo(path), extent=(0, width, height, 0))
+    cell_width, cell_height = width / cells.shape[1], height / cells.shape[0]
+    for row, column in np.argwhere(~cells):
+        corner = (column * cell_width, row * cell_height)
+        axes.add_patch(Rectangle(corner, cell_width, cell_height, fc="black", ec="none", alpha=0.6))
+    x, y, box_width, box_height = box
+    for style in ({"ec": "black", "lw": 5}, {"ec": "white", "lw": 2, "ls": "--"}):
+        axes.add_patch(Rectangle((x, y), box_width, box_height, fill=False, **style))
+    axes.set(xlabel="x in pixels", ylabel="y in pixels")
+    axes.grid(visible=False)
+    return figure
+
+
+def object_shares(
+    shares: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    area: Mapping[str, float],
+    counts: Mapping[str, int],
+) -> Figure:
+    """Share of the similarity on the shared object, per category and model, beside its area.
+
+    Args:
+        shares: per model, per category: mean, lower and upper end.
+        area: per category the mean share of the photo's area.
+        counts: per category the number of photos.
+    """
+    kinds = list(area)
+    figure = Figure(figsize=(9, 0.42 * len(kinds) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    y = np.arange(len(kinds))
+    for number, (title, values) in enumerate(shares.items()):
+        mean, low, high = np.array([values[kind] for kind in kinds]).T
+        axes.errorbar(
+            mean, y + 0.26 * (number - (len(shares) - 1) / 2), xerr=[mean - low, high - mean],
+            fmt="os^D"[number % 4], color=colour(title, number), capsize=3, label=title,
+        )  # fmt: skip
+    axes.scatter(
+        [area[kind] for kind in kinds], y, marker="|", s=260, color="black", label="share of area"
+    )
+    axes.set_yticks(y, [f"{kind} ({counts[kind]})" for kind in kinds])
+    axes.set(xlabel="share of the similarity that falls on the object", xlim=(0, 1))
+    axes.invert_yaxis()
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(shares) + 1
+    )
     return figure
