@@ -211,8 +211,8 @@ class VectorCache:
 def feature_maps(onnx_path: Path, paths: Sequence[Path], *, batch_size: int = 8) -> np.ndarray:
     """What the vectors are pooled from, not cached: float32 [len(paths), h, w, d].
 
-    Rows in the order of `paths`; 7 × 7 places for photos of 224 × 224, 0.4 MB a photo for
-    ResNet50. Raises TutorialError as `extract` does.
+    Rows in the order of `paths`, of at least one photo; 7 × 7 places for pixels of 224 × 224,
+    0.4 MB a photo for ResNet50. Raises TutorialError as `extract` does.
     """
     session = open_session(onnx_path)
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:

@@ -1,0 +1,35 @@
+"""Feature maps of the real network: pooled they are the vectors, split they are the similarity."""
+
+import numpy as np
+import pytest
+
+from helpers import explanation, extraction
+
+
+@pytest.fixture(scope="module")
+def maps(onnx_files, photos):
+    return extraction.feature_maps(onnx_files["vgg16"], photos, batch_size=2)
+
+
+def test_pooled_maps_are_the_vectors(maps, onnx_files, photos):
+    vectors = np.concatenate(list(extraction.embed(onnx_files["vgg16"], photos)))
+    assert maps.shape == (len(photos), 7, 7, 512) and maps.dtype == np.float32
+    pooled = np.stack([explanation.pool(found, "max") for found in maps])
+    pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+    np.testing.assert_allclose(pooled, vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "gem"])
+def test_both_splits_add_up_to_the_cosine(maps, pooling):
+    a, b = (explanation.pool(found, pooling) for found in maps[:2])
+    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    for places in explanation.similarity_maps(*maps[:2], pooling):
+        assert places.shape == (7, 7)
+        assert places.sum() == pytest.approx(cosine, abs=1e-4)
+
+
+def test_the_whole_photo_as_a_region_is_the_photo(maps, onnx_files, photos):
+    [vector] = extraction.embed(onnx_files["vgg16"], photos[:1])
+    everywhere = np.ones(maps.shape[1:3], bool)
+    region = explanation.region_vector(maps[0], everywhere, "max")
+    np.testing.assert_allclose(region, vector[0], atol=1e-5)
