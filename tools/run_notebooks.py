@@ -105,7 +105,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
 
 
 def write_page(notebook: nbformat.NotebookNode, page: Path) -> None:
-    """One notebook as a page that needs no network and no kernel."""
+    """One notebook as a page that needs no kernel."""
     body, _ = HTMLExporter(embed_images=True).from_notebook_node(
         notebook, {"metadata": {"name": page.stem}}
     )
