@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics.pairwise import euclidean_distances
 
-from helpers.settings import TutorialError
+from helpers.settings import NeedsLabels, TutorialError
 
 Labels = Sequence[Collection[str]]
 
@@ -122,12 +122,12 @@ def query_rows(labels: Labels, leave_out: Collection[str] = ()) -> np.ndarray:
     A photo without labels, one whose only labels are in `leave_out`, and one whose categories
     occur nowhere else have no right answer that any ranking could find, so they are not
     queries; they stay in the gallery. Returns int64 [q], ascending.
-    Raises TutorialError when nothing is left.
+    Raises NeedsLabels when nothing is left.
     """
     shown, _ = category_matrix(labels, leave_out)
     rows = np.flatnonzero(shown @ (shown.sum(axis=0) > 1))
     if not len(rows):
-        raise TutorialError(
+        raise NeedsLabels(
             "No two photos of this dataset share a category, so nothing can be evaluated: "
             "set DATASET to photos with labels (`sample`, `coco`, or folders named by category)."
         )

@@ -15,7 +15,11 @@ class TutorialError(RuntimeError):
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows this instead of a traceback: the message is all there is to know."""
-        return [f"TutorialError: {self}"]
+        return [f"{type(self).__name__}: {self}"]
+
+
+class NeedsLabels(TutorialError):
+    """The dataset lacks labels for what a notebook measures; `make run` goes on without it."""
 
 
 @dataclass(frozen=True)

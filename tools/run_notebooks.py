@@ -21,7 +21,7 @@ from nbconvert import HTMLExporter
 from helpers import results, services, weights
 from helpers.datasets import open_dataset
 from helpers.models import NETWORKS
-from helpers.settings import ROOT, TutorialError, display_path, load_settings
+from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 CELL_SECONDS = 3600
 KEPT_METADATA = ("kernelspec", "language_info")
@@ -68,17 +68,21 @@ def run(notebooks: list[Path], update: bool) -> int:
         notebook = nbformat.read(path, as_version=4)
         error = execute(notebook, path.parent)
         write_page(notebook, pages / f"{path.stem}.html")
-        print(f"{'FAILED after ' if error else ''}{time.monotonic() - started:4.0f} s", flush=True)
+        seconds = f"{time.monotonic() - started:4.0f} s"
+        if error and error.startswith(NeedsLabels.__name__):
+            print(f"{seconds}  stopped early. {error.partition(': ')[2]}", flush=True)
+            continue
+        print(f"FAILED after {seconds}" if error else seconds, flush=True)
         if error:
-            print(f"\n{error}\nThe page up to there: {display_path(pages / path.stem)}.html")
+            print(f"\n{error}\nThe page up to there: {located(pages / path.stem)}.html")
             return 1
         if update:
             write_clean(notebook, path)
     rows = headlines(results.load_results())
     write_index(pages, dataset.banner(), notebooks, rows)
     print_table(rows)
-    print(f"\nPages:   {display_path(pages / 'index.html')}")
-    print(f"Numbers: {display_path(results.results_path())}")
+    print(f"\nPages:   {located(pages / 'index.html')}")
+    print(f"Numbers: {located(results.results_path())}")
     return 0
 
 
@@ -162,6 +166,11 @@ def write_index(
     )
     page = PAGE.format(banner=html.escape(banner), links=links, rows=table)
     (pages / "index.html").write_text(page)
+
+
+def located(path: Path) -> Path:
+    """A path for the terminal: relative inside the repository, else whole."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def first_heading(source: str) -> str:
