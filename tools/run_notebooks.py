@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import logging
 import sys
 import time
 from pathlib import Path
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="write back into notebooks/")
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
     options = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's tasks after a Ctrl-C
     notebooks = options.notebooks or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     try:
         with services.temporary_services():
@@ -102,6 +104,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
         client.execute()
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
+    except Exception:
+        if client.kc is None:  # nbclient takes Ctrl-C itself, closes the kernel, then trips here
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if kernel.has_kernel:
             kernel.shutdown_kernel(now=True)
