@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
+from helpers.services import answering
 from helpers.settings import TutorialError
 
 
@@ -14,6 +15,7 @@ def paths_key(dataset: str, model: str, preset: str, precision: str) -> str:
     return f"image-search:{dataset}:{model}-{preset}-{precision}:paths"
 
 
+@answering("redis")
 def save_paths(client: redis.Redis, key: str, paths: Mapping[int, str]) -> None:
     """Replace the hash `key` by `paths` (id → path) in one transaction."""
     with client.pipeline(transaction=True) as pipeline:
@@ -23,6 +25,7 @@ def save_paths(client: redis.Redis, key: str, paths: Mapping[int, str]) -> None:
         pipeline.execute()
 
 
+@answering("redis")
 def load_paths(client: redis.Redis, key: str, ids: Sequence[int]) -> dict[int, str]:
     """Paths of `ids`, in their order.
 
@@ -41,6 +44,7 @@ def load_paths(client: redis.Redis, key: str, ids: Sequence[int]) -> dict[int, s
     return paths
 
 
+@answering("redis")
 def count_paths(client: redis.Redis, key: str) -> int:
     """Number of paths in the hash `key`; 0 where there is none."""
     return client.hlen(key)

@@ -157,6 +157,31 @@ def temporary_services() -> Iterator[None]:
 
 
 @contextmanager
+def answering(name: str) -> Iterator[None]:
+    """Decorator for what talks to `milvus` or `redis`: their errors become one TutorialError.
+
+    Raises TutorialError, naming the server without its password, where it went away, refused a
+    request or took too long.
+    """
+    try:
+        with quiet_pymilvus():
+            yield
+    except (MilvusException, grpc.RpcError, redis.RedisError) as error:
+        settings = load_settings()
+        uri = {"milvus": settings.milvus_uri, "redis": settings.redis_url}[name]
+        reason = _reason(error, uri, settings.milvus_token)
+        if uri is None:
+            server, log = f"The embedded {name}", _folder() / f"{name}.log"
+            way_out = f"start it anew; its log is {display_path(log)}"
+        else:
+            server = f"{name.capitalize()} at {SETTINGS[name]}={_masked(uri)}"
+            way_out = "go on where this ended, once that server answers again"
+        raise TutorialError(
+            f"{server} failed ({reason}): run the notebook again from its first cell to {way_out}."
+        ) from None
+
+
+@contextmanager
 def quiet_pymilvus() -> Iterator[None]:
     """Keep pymilvus from logging what the caller handles or what needs no attention."""
     logger = logging.getLogger("pymilvus")
@@ -313,7 +338,7 @@ def _locked(name: str) -> Iterator[None]:
 
 
 def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
-    reason = getattr(error, "message", str(error)).strip().partition("\n")[0].rstrip(".")
+    reason = _reason(error, uri, load_settings().milvus_token)
     if uri is None:
         return TutorialError(
             f"The embedded {name} does not answer ({reason}): run `make stop` and try again; its "
@@ -321,9 +346,28 @@ def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
         )
     setting, masked = SETTINGS[name], _masked(uri)
     return TutorialError(
-        f"No {name.capitalize()} answers at {setting}={masked} ({reason.replace(uri, masked)}): "
+        f"No {name.capitalize()} answers at {setting}={masked} ({reason}): "
         f"start that server, correct {setting}, or unset it to use the embedded one."
     )
+
+
+def _reason(error: Exception, uri: str | None, token: str | None) -> str:
+    """The first line of a server's or client's error, without address, password and token."""
+    text = error.details() if isinstance(error, grpc.Call) else getattr(error, "message", "")
+    reason = (text or str(error) or type(error).__name__).strip().partition("\n")[0].rstrip(".")
+    if uri:
+        reason = reason.replace(uri, _masked(uri))
+    for secret in _secrets(uri, token):
+        reason = reason.replace(secret, "***")
+    return reason
+
+
+def _secrets(uri: str | None, token: str | None) -> list[str]:
+    """What must not be shown: the passwords of a URI, and a token, whole and after `user:`."""
+    found = re.findall(r"//[^:/@]*:(.*)@|[?&]password=([^&]*)", uri or "")
+    texts = [text for pair in found for text in pair]
+    texts += [token or "", (token or "").partition(":")[2]]
+    return [secret for text in texts if text for secret in (text, unquote(text))]
 
 
 def _masked(uri: str) -> str:
