@@ -1,0 +1,242 @@
+"""What the explorer shows: a query and two models → two ranked rows and a combined one.
+
+Nothing here knows of widgets: `helpers.explorer_widget` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import grpc
+import numpy as np
+from pymilvus.exceptions import MilvusException
+from redis import RedisError
+
+from helpers import fusion, search, services
+from helpers.conversion import onnx_path
+from helpers.datasets import ImageDataset, ImageRecord
+from helpers.models import NETWORKS, PRESETS, embedding_model
+from helpers.search import StoredModel
+from helpers.settings import TutorialError
+from helpers.vector_store import Hit
+
+METRICS = {"L2": "squared L2 distance", "COSINE": "cosine", "IP": "inner product"}
+"""Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them."""
+
+DEPTH = 200
+"""Results asked of each model, to say where the other one has a photo, and to fuse."""
+
+OWN_PHOTO = 0
+"""Id of a query that is not in the dataset, whose ids are positive."""
+
+PRECISIONS = ("fp32",)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A registry entry at a precision: what one side of the explorer searches with."""
+
+    name: str
+    preset: str = "article"
+    precision: str = "fp32"
+
+    @property
+    def label(self) -> str:
+        return f"{NETWORKS[self.name].title} · {self.preset} · {self.precision}"
+
+    @property
+    def converted(self) -> bool:
+        """Whether its ONNX file exists; else its first use takes a minute."""
+        return onnx_path(embedding_model(self.name, self.preset), self.precision).exists()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Everything a reader can set."""
+
+    query: ImageRecord
+    left: Variant
+    right: Variant
+    count: int = 6
+    metric: str = "L2"
+    category: str | None = None
+    """Only photos of this category are results; None: all."""
+    weight: float = 0.5
+    """Of the right model in the combined row: 0 is the left alone, 1 the right alone."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One photo in a row."""
+
+    hit: Hit
+    """`rank` is its place in this row, `distance` the squared L2 distance of this row's model
+    (in the combined row of no use: 0)."""
+    score: float
+    """In the chosen metric; in the combined row the fused score, 0 to 1."""
+    elsewhere: tuple[int | None, ...]
+    """Its rank in the other model's list; in the combined row in the left and the right one.
+    None: not among the first 200 there."""
+    shared: frozenset[str]
+    """Categories it has in common with the query."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Three rows of equal length, and what has to be said about them."""
+
+    left: list[Result]
+    right: list[Result]
+    combined: list[Result]
+    notice: str
+
+
+class Stores:
+    """Stored models by variant, on servers that may end while the explorer is open."""
+
+    def __init__(self, dataset: ImageDataset):
+        self.dataset = dataset
+        self.known: dict[Variant, StoredModel] = {}
+
+    def __call__(self, variant: Variant) -> StoredModel:
+        """The variant's stored model; converted, extracted and stored now if it is new here.
+
+        Raises TutorialError as `search.store_dataset` and `services.connect_milvus` do.
+        """
+        if variant not in self.known:
+            self.known[variant] = search.store_dataset(
+                self.dataset,
+                variant.name,
+                preset=variant.preset,
+                precision=variant.precision,
+                milvus=services.connect_milvus(),
+                redis=services.connect_redis(),
+            )
+        return self.known[variant]
+
+    def forget(self) -> None:
+        """Connect anew next time, and check what is stored there."""
+        self.known.clear()
+
+
+def variants() -> list[Variant]:
+    """All that can be chosen: every network, preset and precision of the registry."""
+    return [
+        Variant(name, preset, precision)
+        for preset, precision in product(PRESETS, PRECISIONS)
+        for name in PRESETS[preset]
+    ]
+
+
+def answer(stores: Stores, choice: Choice) -> Answer:
+    """Search with both models and combine their lists.
+
+    Args:
+        stores: the stored models, and the dataset they are of.
+        choice: what to search for and how; a query of the dataset is not among its own results.
+
+    Raises:
+        TutorialError: more results than photos, a filter without match, the same model twice, or
+            a server that does not answer.
+    """
+    count, notice = _countable(stores.dataset, choice)
+    sides = [_search(stores, variant, choice) for variant in (choice.left, choice.right)]
+    scores = [in_metric([hit.distance for hit in hits], choice.metric) for hits in sides]
+    rankings = [np.array([[hit.id for hit in hits]], np.int64) for hits in sides]
+    weights = (1 - choice.weight, choice.weight)
+    fused, fused_scores = fusion.weighted_fusion(
+        rankings, [row[np.newaxis] for row in scores], weights, count, choice.metric
+    )
+    ranks = [{hit.id: hit.rank for hit in hits} for hits in sides]
+    by_id = {hit.id: hit for hits in sides for hit in hits}
+
+    def row(hits: Sequence[Hit], values: np.ndarray, others: Sequence[dict[int, int]]):
+        return [
+            Result(
+                hit,
+                float(value),
+                tuple(other.get(hit.id) for other in others),
+                hit.labels & choice.query.labels,
+            )
+            for hit, value in zip(hits[:count], values[:count], strict=True)
+        ]
+
+    combined = [
+        Hit(id_, 0.0, rank, by_id[id_].path, by_id[id_].labels)
+        for rank, id_ in enumerate(map(int, fused[0]), start=1)
+    ]
+    return Answer(
+        row(sides[0], scores[0], ranks[1:]),
+        row(sides[1], scores[1], ranks[:1]),
+        row(combined, fused_scores[0], ranks),
+        notice,
+    )
+
+
+def in_metric(squared_distances: Sequence[float], metric: str) -> np.ndarray:
+    """Scores of unit vectors in a metric, from their squared L2 distances d²: float64.
+
+    Cosine and inner product are both 1 − d²/2.
+    """
+    distances = np.asarray(squared_distances, np.float64)
+    return distances if metric == "L2" else 1 - distances / 2
+
+
+def _countable(dataset: ImageDataset, choice: Choice) -> tuple[int, str]:
+    """How many results there can be, and a sentence where these are fewer than asked for."""
+    if choice.left == choice.right:
+        raise TutorialError(f"Both sides are {choice.left.label}: choose two different models.")
+    others = [record for record in dataset if record.id != choice.query.id]
+    if not 1 <= choice.count <= len(others):
+        raise TutorialError(
+            f"{choice.count} results were asked for, and there are {len(others)} other photos: "
+            f"choose a number from 1 to {len(others)}."
+        )
+    if choice.category is None:
+        return choice.count, ""
+    matching = sum(choice.category in record.labels for record in others)
+    if not matching:
+        raise TutorialError(
+            f"No other photo shows “{choice.category}”: choose another category, or all."
+        )
+    if matching >= choice.count:
+        return choice.count, ""
+    photos = "photo shows" if matching == 1 else "photos show"
+    return matching, f"Only {matching} other {photos} “{choice.category}”: these are all."
+
+
+def _search(stores: Stores, variant: Variant, choice: Choice) -> list[Hit]:
+    """The results of one model, deep enough to fuse; its servers may have ended."""
+    photos = len(stores.dataset)
+    filtered = {}
+    if choice.category is not None:
+        filtered = {
+            "filter": "ARRAY_CONTAINS(labels, {category})",
+            "filter_params": {"category": choice.category},
+        }
+    try:
+        with services.quiet_pymilvus():
+            stored = stores(variant)
+            vector = _query_vector(stores.dataset, stored, choice.query)
+            depth = min(max(DEPTH, choice.count), photos)
+            [hits] = search.search_stored(
+                stored, vector, depth, exclude=[choice.query.id], **filtered
+            )
+    except (MilvusException, grpc.RpcError, RedisError) as error:
+        stores.forget()
+        server = "Redis" if isinstance(error, RedisError) else "Milvus"
+        raise TutorialError(
+            f"{server} does not answer any more: choose a photo again to connect anew; an "
+            f"embedded server is started again, one that {services.SETTINGS[server.lower()]} "
+            "names has to be running by then."
+        ) from error
+    return hits
+
+
+def _query_vector(dataset: ImageDataset, stored: StoredModel, query: ImageRecord) -> np.ndarray:
+    if query.id == OWN_PHOTO:
+        return search.photo_vector(stored, query.path)
+    row = next(row for row, record in enumerate(dataset) if record.id == query.id)
+    return stored.vectors[[row]]
