@@ -1,0 +1,108 @@
+"""Real servers, each a process of its own on 127.0.0.1, and an environment without settings.
+
+`milvus_server` and `redis_server` run for the whole session; a test that stops, kills or empties
+one starts it again before it ends. `new_milvus` and `new_redis` make further ones for one test,
+with a data folder or settings of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import services
+from helpers.settings import ROOT
+
+sys.path.append(str(ROOT / "tools"))
+from real_servers import CannotRun, MilvusServer, RedisServer, Server  # noqa: E402
+
+SETTINGS = (
+    "DATASET",
+    "MILVUS_URI",
+    "MILVUS_TOKEN",
+    "REDIS_URL",
+    "COCO_BASE_URL",
+    "BUILD_DIR",
+    "DATA_DIR",
+)
+start_seconds: dict[str, float] = {}
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory) -> Iterator[MilvusServer]:
+    """A running Milvus 2.3.5; skips with the reason where it cannot run."""
+    yield from _running(MilvusServer(tmp_path_factory.mktemp("real") / "milvus"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory) -> Iterator[RedisServer]:
+    """A running Redis with a password; skips with the reason where there is none."""
+    yield from _running(RedisServer(tmp_path_factory.mktemp("real") / "redis"))
+
+
+@pytest.fixture
+def new_milvus(tmp_path) -> Iterator[Callable[..., MilvusServer]]:
+    """`new_milvus(data=…, **settings)`: another Milvus, started; stopped after the test."""
+    yield from _factory(MilvusServer, tmp_path)
+
+
+@pytest.fixture
+def new_redis(tmp_path) -> Iterator[Callable[..., RedisServer]]:
+    """`new_redis(data=…)`: another Redis, started; stopped after the test."""
+    yield from _factory(RedisServer, tmp_path)
+
+
+@pytest.fixture
+def clean_settings(monkeypatch, tmp_path) -> pytest.MonkeyPatch:
+    """The environment without any of the tutorial's settings, and an empty `BUILD_DIR`.
+
+    Embedded servers that a test starts there are stopped after it.
+    """
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+    yield monkeypatch
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+    services.stop_services()
+
+
+@pytest.fixture
+def real_servers(clean_settings, milvus_server, redis_server) -> pytest.MonkeyPatch:
+    """The environment in which the helpers and the notebooks use the real servers."""
+    clean_settings.setenv("MILVUS_URI", milvus_server.uri)
+    clean_settings.setenv("REDIS_URL", redis_server.uri)
+    return clean_settings
+
+
+def _running(server: Server) -> Iterator[Server]:
+    try:
+        start_seconds[server.name] = server.start()
+    except CannotRun as error:
+        pytest.skip(str(error))
+    yield server
+    server.stop()
+
+
+def _factory(kind: type[Server], folder: Path) -> Iterator[Callable[..., Server]]:
+    servers = []
+
+    def make(data: Path | None = None, **settings) -> Server:
+        server = kind(data or folder / f"{kind.name}{len(servers)}", **settings)
+        servers.append(server)
+        try:
+            server.start()
+        except CannotRun as error:
+            pytest.skip(str(error))
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    for name, seconds in start_seconds.items():
+        terminalreporter.write_line(f"real {name} server: up in {seconds:.1f} s")
