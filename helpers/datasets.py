@@ -26,6 +26,7 @@ from pycocotools import mask as coco_mask
 from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
+from helpers.files import remove_leftovers, written_whole
 from helpers.images import open_photo
 from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings, resolve
@@ -46,6 +47,8 @@ BACKOFF_S = 0.5
 TIMEOUT_S = (5, 30)  # to connect, between two packets
 PROBE_TIMEOUT_S = 3
 MIB = 2**20
+PHOTO_BYTES = 64 * MIB  # COCO's largest has 1
+ANNOTATION_BYTES = 2048 * MIB  # COCO's largest unpacks to 450
 
 
 @dataclass(frozen=True)
@@ -410,23 +413,9 @@ def _check_photos(
         checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
         results = dict(zip(paths, checks, strict=True))
     fresh = {path.relative_to(folder).as_posix(): result for path, result in results.items()}
-    _write_whole(cache_file, json.dumps(fresh).encode())
+    with written_whole(cache_file) as part:
+        part.write_text(json.dumps(fresh), encoding="utf-8")
     return {path: reason for path, (_, reason) in results.items() if reason}
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    """Write a file so that readers never see a part of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = _part_file(target)
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _part_file(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
 
 
 # COCO's server -------------------------------------------------------------------------------
@@ -456,6 +445,8 @@ def fetch_coco(
     if split not in COCO_SPLITS:
         raise TutorialError(f"COCO has no split {split!r}: use one of {', '.join(COCO_SPLITS)}.")
     file = folder / "annotations" / f"instances_{split}.json"
+    for place in (file.parent, folder / split):
+        remove_leftovers(place)
     with _session() as session:
         if not file.is_file():
             _fetch_annotations(session, base_url, file, progress)
@@ -532,21 +523,22 @@ def _fetch_annotations(
     """Read one member out of the remote archive by range requests (5 of 241 MB for val2017)."""
     url = f"{base_url}/annotations/annotations_trainval2017.zip"
     member = f"annotations/{file.name}"
-    part = _part_file(file)
-    part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
+            written_whole(file) as part,
             RemoteZip(url, session=session, timeout=TIMEOUT_S, allow_redirects=False) as archive,
             archive.open(member) as source,
             part.open("wb") as target,
         ):
-            pieces = math.ceil(archive.getinfo(member).file_size / MIB)
+            size = archive.getinfo(member).file_size  # no more than that is unpacked
+            if size > ANNOTATION_BYTES:
+                raise zipfile.BadZipFile(f"{member} unpacks to {size // MIB} MiB")
+            pieces = math.ceil(size / MIB)
             blocks = iter(partial(source.read, MIB), b"")
             for block in track(
                 blocks, total=pieces, unit="MiB", label="annotations", enabled=progress
             ):
                 target.write(block)
-        part.replace(file)
     except (
         OSError,
         urllib3.exceptions.HTTPError,
@@ -557,8 +549,6 @@ def _fetch_annotations(
         KeyError,
     ) as error:
         raise _fetch_error(url, error, "nothing is kept") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _fetch_photos(
@@ -591,25 +581,35 @@ def _fetch_photos(
 
 def _fetch_photo(session: requests.Session, url: str, path: Path) -> None:
     """Put a photo in its place once it is complete and decodes; a damaged body is tried again."""
-    part = _part_file(path)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            response = session.get(url, timeout=TIMEOUT_S, allow_redirects=False)
-            if response.status_code != 200:
-                raise requests.HTTPError(f"the server answers {response.status_code}")
-            part.write_bytes(response.content)
-            open_photo(part)
-            part.replace(path)
+            with (
+                session.get(url, timeout=TIMEOUT_S, allow_redirects=False, stream=True) as response,
+                written_whole(path) as part,
+            ):
+                if response.status_code != 200:
+                    raise requests.HTTPError(f"the server answers {response.status_code}")
+                _save_photo(response, part)
             return
-        except requests.exceptions.ChunkedEncodingError:
-            if attempt == ATTEMPTS - 1:
+        except (requests.exceptions.ChunkedEncodingError, _NoPhoto):
+            if attempt == ATTEMPTS:
                 raise
-        except TutorialError as error:
-            if attempt == ATTEMPTS - 1:
-                raise requests.RequestException("what it sends is no readable photo") from error
-        finally:
-            part.unlink(missing_ok=True)
+
+
+class _NoPhoto(requests.RequestException):
+    """A whole body that is no photo."""
+
+
+def _save_photo(response: requests.Response, part: Path) -> None:
+    with part.open("wb") as file:
+        for block in response.iter_content(MIB):
+            file.write(block)
+            if file.tell() > PHOTO_BYTES:
+                raise requests.RequestException(f"it sends more than {PHOTO_BYTES // MIB} MiB")
+    try:
+        open_photo(part)
+    except TutorialError as error:
+        raise _NoPhoto("what it sends is no readable photo") from error
 
 
 def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import joblib
 
 from helpers.datasets import ImageDataset
+from helpers.files import remove_leftovers, writing, written_whole
 from helpers.settings import TutorialError, display_path, load_settings
 
 
@@ -44,8 +44,11 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
     become plain ones; values are numbers with the unit in the key.
     """
     path = results_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
+        lock = path.with_suffix(".lock").open("w")
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         about = {
             "name": dataset.name,
@@ -57,9 +60,9 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
         before = load_results()
         kept = before if before.get("dataset", {}).get("slug") == dataset.slug else {}
         whole = {**kept, "dataset": about, "environment": environment(), section: values}
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(whole, indent=1, default=lambda number: number.item()) + "\n")
-        part.replace(path)
+        with written_whole(path) as part:
+            text = json.dumps(whole, indent=1, default=lambda number: number.item())
+            part.write_text(text + "\n")
 
 
 def environment() -> dict:

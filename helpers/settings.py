@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO_BASE_URL = "http://images.cocodataset.org"
-NOT_WRITABLE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "files of that size are not allowed there",
-    errno.EROFS: "it is read-only",
-    errno.EACCES: "it may not be written",
-    errno.EPERM: "it may not be written",
-}
 
 
 class TutorialError(RuntimeError):
@@ -90,23 +79,3 @@ def relative_path(path: Path) -> str:
     `resolve` turns it back into a file.
     """
     return Path(os.path.relpath(path, ROOT)).as_posix()
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Around whatever writes below `folder`, a part of DATA_DIR or BUILD_DIR.
-
-    Raises TutorialError, naming the folder, where it is full, read-only or forbidden; other errors
-    pass.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NOT_WRITABLE:
-            raise
-        data_dir = load_settings().data_dir
-        setting = "DATA_DIR" if Path(folder).is_relative_to(data_dir) else "BUILD_DIR"
-        raise TutorialError(
-            f"{display_path(folder)!r} cannot be written ({NOT_WRITABLE[error.errno]}): put that "
-            f"right, or set {setting} to a folder elsewhere, and run again."
-        ) from error

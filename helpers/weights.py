@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.files import remove_leftovers, writing, written_whole
 from helpers.progress import say, watched_stream
 from helpers.settings import TutorialError, display_path, load_settings
 
@@ -193,8 +193,11 @@ def run(command: list[str], folder: Path) -> None:
 def download_folder():
     """A temporary folder beside the weights cache, gone afterwards."""
     parent = load_settings().data_dir / "weights"
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".download-") as folder:
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parent)
+    suffix = f".{os.getpid()}.part"
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".", suffix=suffix) as folder:
         yield Path(folder)
 
 
@@ -219,12 +222,10 @@ def read_cache(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_cache(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write an `.npz` under a temporary name first, so that a half-written one is never read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    """Write an `.npz`, whole or not at all."""
+    remove_leftovers(path.parent)
+    with written_whole(path) as part, part.open("wb") as file:
         np.savez(file, **{key.replace("/", "|"): value for key, value in tensors.items()})
-    part.replace(path)
 
 
 def last_line(error: object) -> str:
