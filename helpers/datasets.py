@@ -591,9 +591,13 @@ def _fetch_photo(session: requests.Session, url: str, path: Path) -> None:
                     raise requests.HTTPError(f"the server answers {response.status_code}")
                 _save_photo(response, part)
             return
-        except (requests.exceptions.ChunkedEncodingError, _NoPhoto):
+        except (_BrokenOff, _NoPhoto):
             if attempt == ATTEMPTS:
                 raise
+
+
+class _BrokenOff(requests.RequestException):
+    """A body that ended too early, or whose rest did not come in time."""
 
 
 class _NoPhoto(requests.RequestException):
@@ -601,11 +605,14 @@ class _NoPhoto(requests.RequestException):
 
 
 def _save_photo(response: requests.Response, part: Path) -> None:
-    with part.open("wb") as file:
-        for block in response.iter_content(MIB):
-            file.write(block)
-            if file.tell() > PHOTO_BYTES:
-                raise requests.RequestException(f"it sends more than {PHOTO_BYTES // MIB} MiB")
+    try:
+        with part.open("wb") as file:
+            for block in response.iter_content(MIB):
+                file.write(block)
+                if file.tell() > PHOTO_BYTES:
+                    raise requests.RequestException(f"it sends more than {PHOTO_BYTES // MIB} MiB")
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        raise _BrokenOff("the transfer broke off") from error
     try:
         open_photo(part)
     except TutorialError as error:
@@ -615,7 +622,7 @@ def _save_photo(response: requests.Response, part: Path) -> None:
 def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
     if isinstance(error, RemoteIOError):  # holds only the text of what it was raised for
         error = error.__context__
-    if isinstance(error, requests.exceptions.ChunkedEncodingError | urllib3.exceptions.HTTPError):
+    if isinstance(error, urllib3.exceptions.HTTPError):
         reason = "the transfer broke off"
     elif isinstance(error, requests.ConnectionError):
         reason = "the server cannot be reached"

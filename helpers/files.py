@@ -36,8 +36,8 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise
-        data_dir = load_settings().data_dir
-        setting = "DATA_DIR" if Path(folder).is_relative_to(data_dir) else "BUILD_DIR"
+        build_dir = load_settings().build_dir
+        setting = "BUILD_DIR" if Path(folder).is_relative_to(build_dir) else "DATA_DIR"
         raise TutorialError(
             f"{display_path(folder)!r} cannot be written ({NOT_WRITABLE[error.errno]}): put that "
             f"right, or set {setting} to a folder elsewhere, and run again."

@@ -20,7 +20,8 @@ class CocoServer(ThreadingHTTPServer):
     """Serves a folder in COCO's layout; `url` is what COCO_BASE_URL takes.
 
     `faults[path]` lists what goes wrong with the next requests of a path: `503`, `404`,
-    `truncated`, `html`, `redirect`. After `photos_left` photos the server dies in the middle of
+    `truncated`, `html`, `redirect`, `stalled` (half of it, then nothing until the client hangs up or
+    `go_on` is set). After `photos_left` photos the server dies in the middle of
     one. `asked` lists the requests as "GET /path", `sent` counts the body bytes by path.
     """
 
@@ -38,6 +39,7 @@ class CocoServer(ThreadingHTTPServer):
         self.sent: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.dead = False
+        self.go_on = threading.Event()
 
     @property
     def url(self) -> str:
@@ -82,7 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "html":
             self.reply(200, HTML)
         else:
-            self.reply_range(body, cut=fault == "truncated")
+            self.reply_range(body, cut=fault in {"truncated", "stalled"})
+            if fault == "stalled":
+                self.server.go_on.wait(60)
 
     def body(self) -> bytes | None:
         if self.path == ARCHIVE:
@@ -137,6 +141,7 @@ def serve(source: Path, **options):
     try:
         yield server
     finally:
+        server.go_on.set()
         server.shutdown()
         thread.join()
         server.server_close()
