@@ -7,35 +7,24 @@ is how the committed outputs are made.
 from __future__ import annotations
 
 import argparse
-import html
 import logging
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import pages
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbconvert import HTMLExporter
 
-from helpers import results, services, weights
-from helpers.datasets import open_dataset
-from helpers.models import NETWORKS
+from helpers import conversion, extraction, results, services, weights
+from helpers.datasets import ImageDataset, open_dataset
+from helpers.models import NETWORKS, embedding_model
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 CELL_SECONDS = 3600
 KEPT_METADATA = ("kernelspec", "language_info")
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Image search, two models side by side</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:17px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}
-td,th{{text-align:left;padding:.2rem 1.5rem .2rem 0}}</style></head><body>
-<h1>Image search, two models side by side</h1>
-<p>{banner}</p><ol>{links}</ol><h2>Headline numbers</h2>
-<table>{rows}</table></body></html>
-"""
 
 
 def main() -> int:
@@ -44,10 +33,12 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
     options = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's tasks after a Ctrl-C
-    notebooks = options.notebooks or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    everything = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     try:
         with services.temporary_services():
-            return run(notebooks, options.update)
+            if options.notebooks:
+                return run(options.notebooks, options.update)
+            return run(everything, options.update, gallery=True)
     except TutorialError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -56,36 +47,50 @@ def main() -> int:
         return 130
 
 
-def run(notebooks: list[Path], update: bool) -> int:
+def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
     """Prepare what the notebooks need, execute them, and sum up. Returns the exit status."""
     dataset = open_dataset()
     print(dataset.banner(), flush=True)
     for name in NETWORKS:
         weights.load_weights(name)
-    pages = load_settings().build_dir / "html"
-    pages.mkdir(parents=True, exist_ok=True)
+    folder = load_settings().build_dir / "html"
+    chapters = [pages.chapter(path) for path in notebooks]
     for path in notebooks:
         print(f"{path.stem:24}", end="", flush=True)
         started = time.monotonic()
         notebook = nbformat.read(path, as_version=4)
         error = execute(notebook, path.parent)
-        write_page(notebook, pages / f"{path.stem}.html")
+        early = error is not None and error.startswith(NeedsLabels.__name__)
+        stops = error is not None and not early
+        pages.write_notebook(folder, notebook, path.stem, chapters, last=stops)
         seconds = f"{time.monotonic() - started:4.0f} s"
-        if error and error.startswith(NeedsLabels.__name__):
+        if early:
             print(f"{seconds}  stopped early. {error.partition(': ')[2]}", flush=True)
             continue
-        print(f"FAILED after {seconds}" if error else seconds, flush=True)
-        if error:
-            print(f"\n{error}\nThe page up to there: {located(pages / path.stem)}.html")
+        print(f"FAILED after {seconds}" if stops else seconds, flush=True)
+        if stops:
+            print(f"\n{error}\nThe page up to there: {located(folder / path.stem)}.html")
             return 1
         if update:
             write_clean(notebook, path)
     rows = headlines(results.load_results())
-    write_index(pages, dataset.banner(), notebooks, rows)
+    shown = write_gallery(folder, dataset) if gallery else None
+    pages.write_index(folder, dataset.banner(), chapters, rows, shown)
     print_table(rows)
-    print(f"\nPages:   {located(pages / 'index.html')}")
+    print(f"\nPages:   {located(folder / 'index.html')}")
     print(f"Numbers: {located(results.results_path())}")
     return 0
+
+
+def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
+    """The gallery of the article's two models, from the vectors that the notebooks extracted."""
+    vectors = {
+        embedding_model(name).title: extraction.extract(
+            conversion.onnx_model(name), dataset.paths, progress=False
+        )
+        for name in ("resnet50", "vgg16")
+    }
+    return pages.write_gallery(folder, dataset, vectors)
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
@@ -112,14 +117,6 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
         if kernel.has_kernel:
             kernel.shutdown_kernel(now=True)
     return None
-
-
-def write_page(notebook: nbformat.NotebookNode, page: Path) -> None:
-    """One notebook as a page that needs no kernel."""
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(
-        notebook, {"metadata": {"name": page.stem}}
-    )
-    page.write_text(body)
 
 
 def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -157,30 +154,9 @@ def print_table(rows: list[tuple[str, str]]) -> None:
         print(f"{label:{width}}  {value}")
 
 
-def write_index(
-    pages: Path, banner: str, notebooks: list[Path], rows: list[tuple[str, str]]
-) -> None:
-    """`index.html`: the notebooks' pages and the headline numbers."""
-    titles = {path.stem: nbformat.read(path, as_version=4).cells[0].source for path in notebooks}
-    links = "".join(
-        f'<li><a href="{stem}.html">{html.escape(first_heading(source))}</a></li>'
-        for stem, source in titles.items()
-    )
-    table = "".join(
-        f"<tr><td>{html.escape(label)}</td><td>{html.escape(value)}</td></tr>"
-        for label, value in rows
-    )
-    page = PAGE.format(banner=html.escape(banner), links=links, rows=table)
-    (pages / "index.html").write_text(page)
-
-
 def located(path: Path) -> Path:
     """A path for the terminal: relative inside the repository, else whole."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def first_heading(source: str) -> str:
-    return source.splitlines()[0].lstrip("# ").partition("· ")[2] or source.splitlines()[0]
 
 
 if __name__ == "__main__":

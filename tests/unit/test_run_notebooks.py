@@ -1,6 +1,5 @@
 """`make run`: pages for every notebook, a clear end where one cannot go on."""
 
-import importlib.util
 import shutil
 
 import nbformat
@@ -14,10 +13,9 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 @pytest.fixture(scope="module")
 def runner():
-    spec = importlib.util.spec_from_file_location("runner", ROOT / "tools/run_notebooks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as environment:
+        environment.syspath_prepend(str(ROOT / "tools"))
+        return __import__("run_notebooks")
 
 
 @pytest.fixture
@@ -48,6 +46,7 @@ def test_a_notebook_that_needs_labels_does_not_stop_the_others(runner, folder, c
     assert "no labels here" in (pages / "a.html").read_text()
     assert "42" in (pages / "b.html").read_text()
     assert 'href="b.html">About b<' in (pages / "index.html").read_text()
+    assert '<a rel="next" href="b.html">' in (pages / "a.html").read_text()
 
 
 def test_an_error_stops_the_run_with_its_message(runner, folder, capsys):
@@ -60,6 +59,7 @@ def test_an_error_stops_the_run_with_its_message(runner, folder, capsys):
     shown = capsys.readouterr().out
     assert "TutorialError: do this instead" in shown and "build/html" in shown
     assert not (folder / "build/html/b.html").exists()
+    assert "b.html" not in (folder / "build/html/a.html").read_text()
 
 
 def test_update_writes_executed_notebooks_without_traces(runner, folder):

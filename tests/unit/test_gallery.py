@@ -1,0 +1,184 @@
+"""The pages in `build/html/`: what they say, and that no name in a dataset breaks out of them."""
+
+import re
+
+import nbformat
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from helpers.datasets import open_dataset
+from helpers.settings import ROOT
+
+HOSTILE_LABEL = "<script>alert(1)<"  # a folder's name cannot hold a slash
+WIDGET = "application/vnd.jupyter.widget-view+json"
+HOSTILE_NAME = '"><img src=x onerror=alert(1)> & {{ 7 * 7 }}'
+
+
+@pytest.fixture(scope="module")
+def pages():
+    with pytest.MonkeyPatch.context() as environment:
+        environment.syspath_prepend(str(ROOT / "tools"))
+        return __import__("pages")
+
+
+def dataset_of(folder, labels):
+    """A small photo per label, in the folder of that label; labels "" lie at the top."""
+    for number, label in enumerate(labels):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        photo = Image.new("RGB", (40 + number, 30), (number, 0, 0))
+        photo.save(folder / label / f"{HOSTILE_NAME}{number}.png")
+    return open_dataset(folder)
+
+
+def two_models(photos, seed=0):
+    random = np.random.default_rng(seed)
+    vectors = {}
+    for title, dimension in (("ResNet50", 8), ("VGG16", 5)):
+        found = random.normal(size=(photos, dimension)).astype(np.float32)
+        vectors[title] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return vectors
+
+
+def parsed(page):
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_the_gallery_shows_the_rankings(pages, tmp_path):
+    dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 10)
+    vectors = two_models(len(dataset))
+    told = pages.write_gallery(tmp_path / "html", dataset, vectors)
+    page = parsed(tmp_path / "html/gallery.html")
+    queries = page.select("article.query")
+    assert len(queries) == told.queries == 20
+    overlaps = []
+    for row, query in enumerate(queries):
+        record = dataset.records[row]
+        assert query["id"] == f"q{record.id}"
+        nearest = []
+        for found in vectors.values():
+            distance = 2 - 2 * found @ found[row]
+            distance[row] = np.inf
+            nearest.append([dataset.records[place].id for place in np.argsort(distance)[:10]])
+        for shown, expected in zip(query.select("ol"), nearest, strict=True):
+            items = shown.select("li")
+            assert [item.a["href"] for item in items] == [f"#q{number}" for number in expected]
+            same = [dataset.by_id[number].labels == record.labels for number in expected]
+            assert ["match" in item.get("class", []) for item in items] == same
+        overlaps.append(len(set(nearest[0]) & set(nearest[1])))
+        assert int(query["data-different"]) == 10 - overlaps[-1]
+        assert len(query.select("abbr[title*='has it at rank']")) == 2 * overlaps[-1]
+    assert told.agree == pytest.approx(np.mean(overlaps))
+    for image in page.select("img"):
+        with Image.open(tmp_path / "html" / image["src"]) as photo:
+            assert photo.size == pages.PHOTO_SIZE and image["alt"]
+
+
+def test_hostile_names_and_labels_stay_text(pages, tmp_path):
+    labels = [HOSTILE_LABEL, "'+\"", "a&b"] * 2
+    dataset = dataset_of(tmp_path / "photos", labels)
+    told = pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
+    pages.write_index(tmp_path / "html", dataset.banner(), [], [("<b>", "<i> (<u>)")], told)
+    unlabelled = dataset_of(tmp_path / "plain", [""] * 6)
+    pages.write_gallery(tmp_path / "other", unlabelled, two_models(len(unlabelled)))
+    for page in (tmp_path / "html/gallery.html", tmp_path / "other/gallery.html"):
+        assert len(parsed(page).select("script")) == 1
+    for page in (tmp_path / "html").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<script>alert" not in text and "<img src=x" not in text and "{{" not in text
+        assert not parsed(page).select("[onerror], main b, main i, main u")
+    options = parsed(tmp_path / "html/gallery.html").select("select option")
+    assert [option.text for option in options] == ["all", *dataset.categories]
+    alts = {image["alt"] for image in parsed(tmp_path / "other/gallery.html").select("img")}
+    assert alts == {path.name for path in unlabelled.paths}
+
+
+def test_without_labels_nothing_is_called_right_or_wrong(pages, tmp_path):
+    dataset = dataset_of(tmp_path / "photos", [""] * 6)
+    told = pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
+    page = parsed(tmp_path / "html/gallery.html")
+    assert told.results == 5 and not page.select("select")
+    assert not re.search("[✓✗]", page.main.text)
+
+
+def test_of_a_large_dataset_some_queries_are_shown_and_the_page_says_so(
+    pages, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pages, "MOST_QUERIES", 5)
+    dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 10)
+    pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
+    page = parsed(tmp_path / "html/gallery.html")
+    assert len(page.select("article.query")) == 5
+    assert "5 of them, evenly spread, are shown as queries" in page.text
+    targets = {link["href"] for link in page.select("li a")}
+    assert targets <= {f"#{query['id']}" for query in page.select("article.query")}
+    used = {image["src"] for image in page.select("img")}
+    assert used == {f"photos/{path.name}" for path in (tmp_path / "html/photos").iterdir()}
+
+
+def test_photos_of_another_dataset_do_not_stay(pages, tmp_path):
+    for name in ("one", "two"):
+        dataset = dataset_of(tmp_path / name, [name] * 6)
+        pages.write_gallery(tmp_path / "html", dataset, two_models(6))
+    left = {int(path.stem) for path in (tmp_path / "html/photos").iterdir()}
+    assert left == {record.id for record in dataset}
+
+
+CELLS = [
+    new_markdown_cell("# 1 · Test\n\n**You will learn** to *test* `this`.\n"),
+    new_markdown_cell(
+        "## A formula\n\nIt is $a_c < b$, and\n\n$$\\frac{a}{b}$$\n\n`costs $1 or $2`"
+    ),
+    new_code_cell("1", outputs=[new_output("display_data", {WIDGET: {}, "text/plain": "VBox()"})]),
+    new_markdown_cell("See [2](2_b.ipynb) and [9](9_z.ipynb).\n\n## On your own\n\nTry.\n"),
+    new_markdown_cell("### Solutions"),
+    new_code_cell("2", outputs=[new_output("stream", text="two & <three>")]),
+    new_markdown_cell("## Further reading\n\n- one"),
+]
+
+
+@pytest.fixture(scope="module")
+def page(pages, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("html")
+    for stem, title in (("1_a", "# 1 · Test"), ("2_b", "# 2 · Next")):
+        cells = CELLS if stem == "1_a" else [new_markdown_cell(title)]
+        nbformat.write(new_notebook(cells=cells), folder / f"{stem}.ipynb")
+    paths = sorted(folder.glob("*.ipynb"))
+    chapters = [pages.chapter(path) for path in paths]
+    assert [chapter.title for chapter in chapters] == ["Test", "Next"]
+    assert "<em>test</em> <code>this</code>" in chapters[0].lesson
+    pages.write_notebook(folder, nbformat.read(paths[0], as_version=4), "1_a", chapters)
+    return parsed(folder / "1_a.html")
+
+
+def test_formulas_are_drawn_by_the_browser(page):
+    assert [formula["display"] for formula in page.find_all("math")] == ["inline", "block"]
+    assert page.find("mfrac") and "$" not in page.main.text.replace("costs $1 or $2", "")
+
+
+def test_solutions_are_folded_and_executed_ones_keep_their_output(page):
+    [fold] = page.select("details.solutions")
+    assert fold.summary.text == "Solutions" and "two & <three>" in fold.text
+    assert "Further reading" not in fold.text and "Try." not in fold.text
+
+
+def test_a_page_leads_on(page):
+    sections = [link.text for link in page.select("nav.contents a")]
+    assert sections == ["A formula", "On your own", "Further reading"]
+    for link in page.select("nav.contents a"):
+        assert page.find(id=link["href"].removeprefix("#"))
+    assert page.select_one("a[rel=next]")["href"] == "2_b.html"
+    assert page.select_one("main a[href='2_b.html']") and page.select_one("a[href='9_z.ipynb']")
+
+
+def test_a_widget_says_how_to_get_it(page, pages):
+    assert "make lab" in page.main.text
+    assert "widget-view" not in str(page)
+
+
+def test_no_template_or_page_names_another_host(page, pages):
+    for file in pages.TEMPLATES.iterdir():
+        assert "http" not in file.read_text(encoding="utf-8").replace("http-equiv", "")
+    assert "cdn" not in str(page) and not page.select("script, link[href^=http]")

@@ -1,0 +1,318 @@
+"""`build/html/`: an index, every notebook and a gallery of both models' results, as plain pages.
+
+They need no kernel, no server and no network; the templates are in `tools/templates/`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+import nbformat
+import numpy as np
+from bs4 import BeautifulSoup, NavigableString, Tag
+from latex2mathml.converter import convert as mathml
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from PIL import ImageOps
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+from helpers import evaluation, search
+from helpers.datasets import ImageDataset, ImageRecord
+from helpers.images import open_photo
+
+TEMPLATES = Path(__file__).parent / "templates"
+PHOTO_SIZE = (192, 144)
+MOST_QUERIES = 250
+RESULTS = 10
+CODE_STYLES = {"light": "xcode", "dark": "lightbulb"}  # both reach a contrast of 4.5
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_NOTE = "Interactive: open this notebook with <code>make lab</code> to use it."
+STATIC_OUTPUTS = Config(
+    NbConvertBase={
+        "display_data_priority": ["text/html", "text/markdown"]
+        + ["image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+    }
+)
+FORMULA = re.compile(r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\n]+)\$", re.DOTALL)
+
+
+class Chapter(NamedTuple):
+    """A notebook as the index and the other pages speak of it."""
+
+    stem: str
+    number: str
+    title: str
+    lesson: Markup
+    """What one will learn, as HTML."""
+
+
+class Gallery(NamedTuple):
+    """What the index says about the gallery."""
+
+    queries: int
+    photos: int
+    results: int
+    agree: float
+    """Of `results`, how many both models share on average."""
+    examples: list[ImageRecord]
+
+
+def chapter(path: Path) -> Chapter:
+    """Number, title and lesson of a notebook, from its first cell."""
+    opening = nbformat.read(path, as_version=4).cells[0].source
+    heading = opening.partition("\n")[0].lstrip("# ")
+    number, _, title = heading.rpartition(" · ")
+    lesson = re.search(r"^\*\*You will learn\*\* (.+)$", opening, re.MULTILINE)
+    html = HTMLExporter().markdown2html({"cell": {}}, lesson[1]) if lesson else ""
+    return Chapter(path.stem, number, title, Markup(html))
+
+
+# Notebooks -----------------------------------------------------------------------------------
+
+
+def write_notebook(
+    folder: Path,
+    notebook: nbformat.NotebookNode,
+    stem: str,
+    chapters: Sequence[Chapter],
+    *,
+    last: bool = False,
+) -> None:
+    """`<stem>.html`: an executed notebook with a table of contents and links to its neighbours.
+
+    Args:
+        folder: `build/html`.
+        notebook: as executed.
+        stem: name of the page, one of `chapters`.
+        chapters: all notebooks that have or will have a page, in order.
+        last: leave out the link to the next one.
+    """
+    stems = [one.stem for one in chapters]
+    place = stems.index(stem)
+    body = notebook_body(notebook, set(stems))
+    write(
+        folder / f"{stem}.html",
+        "notebook.html",
+        chapter=chapters[place],
+        previous=chapters[place - 1] if place else None,
+        following=None if last or stem == stems[-1] else chapters[place + 1],
+        contents=contents(body),
+        body=Markup(body),
+        code_styles=code_styles(),
+    )
+
+
+def notebook_body(notebook: nbformat.NotebookNode, pages: set[str]) -> BeautifulSoup:
+    """The cells as HTML without scripts that need a server, every picture inside."""
+    exporter = HTMLExporter(template_name="basic", embed_images=True, config=STATIC_OUTPUTS)
+    html, _ = exporter.from_notebook_node(without_widgets(notebook))
+    body = BeautifulSoup(html, "html.parser")
+    for link in body.select("a.anchor-link"):
+        link.decompose()
+    for link in body.select("a[href$='.ipynb']"):
+        if (stem := link["href"].removesuffix(".ipynb")) in pages:
+            link["href"] = f"{stem}.html"
+    for text in body.find_all(string=FORMULA):
+        if not text.find_parent(["pre", "code", "script", "style"]):
+            typeset(text)
+    for number, table in enumerate(body.find_all("table"), start=1):
+        table.attrs.pop("border", None)
+        box = {"class": "scroll", "tabindex": "0", "role": "region"}
+        table.wrap(body.new_tag("div", attrs={**box, "aria-label": f"Table {number}"}))
+    for block in body.find_all("pre"):
+        block["tabindex"] = "0"
+    fold_solutions(body)
+    return body
+
+
+def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy whose widgets, which are nothing without a kernel, are replaced by a sentence."""
+    copy = nbformat.from_dict(notebook)
+    for cell in copy.cells:
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output["data"] = nbformat.from_dict({"text/html": f"<p>{WIDGET_NOTE}</p>"})
+    return copy
+
+
+def typeset(text: NavigableString) -> None:
+    """Replace the formulas in a text by MathML, which browsers draw by themselves."""
+    end = 0
+    for formula in FORMULA.finditer(text):
+        display = "block" if formula["block"] else "inline"
+        drawn = mathml((formula["block"] or formula["inline"]).strip(), display=display)
+        text.insert_before(text[end : formula.start()], BeautifulSoup(drawn, "html.parser"))
+        end = formula.end()
+    text.replace_with(text[end:])
+
+
+def fold_solutions(body: BeautifulSoup) -> None:
+    """Put everything under a heading `Solutions` into a fold that its reader opens."""
+    for heading in body.find_all("h3", string="Solutions"):
+        cell = heading.find_parent(class_="cell")
+        level = ("h1", "h2", "h3")
+        rest = []
+        for sibling in cell.next_siblings:
+            if isinstance(sibling, Tag) and sibling.find(level):
+                break
+            rest.append(sibling)
+        fold = body.new_tag("details", attrs={"class": "solutions", "id": heading["id"]})
+        summary = body.new_tag("summary")
+        summary.string = "Solutions"
+        cell.wrap(fold)
+        heading.decompose()
+        fold.insert(0, summary)
+        fold.extend(rest)
+
+
+def contents(body: BeautifulSoup) -> list[tuple[str, str]]:
+    """Anchor and text of every section."""
+    return [(heading["id"], heading.get_text()) for heading in body.find_all("h2", id=True)]
+
+
+@cache
+def code_styles() -> dict[str, Markup]:
+    """CSS of the syntax highlighting, light and dark."""
+    return {
+        mode: Markup(HtmlFormatter(style=style).get_style_defs(".highlight"))
+        for mode, style in CODE_STYLES.items()
+    }
+
+
+# The gallery ---------------------------------------------------------------------------------
+
+
+def write_gallery(
+    folder: Path, dataset: ImageDataset, vectors: Mapping[str, np.ndarray]
+) -> Gallery:
+    """`gallery.html`: queries × two models, with `photos/` beside it.
+
+    Args:
+        folder: `build/html`.
+        dataset: the photos.
+        vectors: float32 [photos, d] of both models by title, rows in the order of the dataset.
+    """
+    queries = compare(dataset, vectors)
+    shown = {query["record"].id for query in queries}
+    seen = shown | {
+        hit["id"] for query in queries for hits in query["rows"] for hit in hits["hits"]
+    }
+    write_photos(folder / "photos", [dataset.by_id[number] for number in sorted(seen)])
+    results = min(RESULTS, len(dataset) - 1)
+    write(
+        folder / "gallery.html",
+        "gallery.html",
+        dataset=dataset,
+        queries=queries,
+        shown=shown,
+        results=results,
+        titles=list(vectors),
+        size=PHOTO_SIZE,
+    )
+    agree = float(np.mean([query["overlap"] for query in queries]))
+    examples = [query["record"] for query in queries[:: max(1, len(queries) // 6)][:6]]
+    return Gallery(len(queries), len(dataset), results, agree, examples)
+
+
+def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[dict]:
+    """Per query: its record, how many results both models share, and one row of hits per model.
+
+    Queries are photos of the dataset, at most MOST_QUERIES of them and evenly spread; a hit is a
+    dict with `id`, `rank`, `distance`, `labels`, `shared` (labels in common with the query) and
+    `elsewhere` (its rank in the other model's row, None where it is not there).
+    """
+    count = min(len(dataset), MOST_QUERIES)
+    rows = np.linspace(0, len(dataset) - 1, count).astype(int)
+    depth = min(RESULTS, len(dataset) - 1)
+    rankings = [
+        evaluation.rank_exact(found[rows], found, rows, depth) for found in vectors.values()
+    ]
+    compared = []
+    for number, row in enumerate(rows):
+        record = dataset.records[row]
+        orders = [list(ranking[number]) for ranking in rankings]
+        lists = []
+        for (title, found), order, other in zip(
+            vectors.items(), orders, reversed(orders), strict=True
+        ):
+            hits = [
+                {
+                    "id": hit.id,
+                    "rank": hit.rank,
+                    "distance": max(hit.distance, 0.0),
+                    "labels": hit.labels,
+                    "shared": hit.labels & record.labels,
+                    "elsewhere": other.index(place) + 1 if place in other else None,
+                }
+                for place, hit in zip(
+                    order, search.ranked_hits(dataset, found, row, ranking=order), strict=True
+                )
+            ]
+            lists.append({"title": title, "hits": hits})
+        overlap = len(set(orders[0]) & set(orders[1]))
+        compared.append({"record": record, "overlap": overlap, "rows": lists})
+    return compared
+
+
+def write_photos(folder: Path, records: Sequence[ImageRecord]) -> None:
+    """One small JPEG per photo, named by id; what another dataset left there goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def shrink(record: ImageRecord) -> None:
+        small = ImageOps.fit(open_photo(record.path), PHOTO_SIZE)
+        small.save(folder / f"{record.id}.jpg", quality=80, optimize=True)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(shrink, records))
+
+
+# The index -----------------------------------------------------------------------------------
+
+
+def write_index(
+    folder: Path,
+    banner: str,
+    chapters: Sequence[Chapter],
+    numbers: Sequence[tuple[str, str]],
+    gallery: Gallery | None = None,
+) -> None:
+    """`index.html`: the notebooks' pages, the gallery and the headline numbers."""
+    write(
+        folder / "index.html",
+        "index.html",
+        banner=banner,
+        chapters=chapters,
+        numbers=numbers,
+        gallery=gallery,
+        size=PHOTO_SIZE,
+    )
+
+
+def write(page: Path, template: str, **values: object) -> None:
+    """Fill a template, every value escaped, and write the page."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(templates().get_template(template).render(values), encoding="utf-8")
+
+
+@cache
+def templates() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["named"] = lambda labels: ", ".join(sorted(labels))
+    environment.globals["source"] = lambda name: Markup(loader.get_source(environment, name)[0])
+    return environment
