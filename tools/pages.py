@@ -127,7 +127,9 @@ def notebook_body(notebook: nbformat.NotebookNode, pages: set[str]) -> Beautiful
         table.attrs.pop("border", None)
         box = {"class": "scroll", "tabindex": "0", "role": "region"}
         table.wrap(body.new_tag("div", attrs={**box, "aria-label": f"Table {number}"}))
-    for block in body.find_all("pre"):
+    for corner in body.find_all(lambda tag: tag.name == "th" and not tag.get_text(strip=True)):
+        corner.name = "td"
+    for block in body.select("pre, math[display=block]"):  # these scroll, also by keyboard
         block["tabindex"] = "0"
     fold_solutions(body)
     return body

@@ -12,7 +12,7 @@ function filter() {
     query.hidden = !fits || different < least.valueAsNumber || different > most.valueAsNumber;
     shown += !query.hidden;
   }
-  for (const slider of [least, most]) slider.nextElementSibling.value = slider.value;
+  for (const slider of [least, most]) slider.nextElementSibling.textContent = slider.value;
   const hint = shown ? "" : ": widen the range or choose another category";
   status_.textContent = `${shown} of ${queries.length} queries${hint}`;
 }
@@ -28,7 +28,7 @@ form.addEventListener("submit", (event) => event.preventDefault());
 function follow() {
   const target = document.getElementById(location.hash.slice(1));
   if (!target?.classList.contains("query")) return;
-  if (target.hidden) { form.reset(); setTimeout(() => target.scrollIntoView()); }
+  if (target.hidden) { form.reset(); filter(); }
   target.tabIndex = -1;
   target.focus();
 }
