@@ -73,12 +73,17 @@ def connect_milvus() -> MilvusClient:
     """
     settings = load_settings()
     uri = milvus_uri()
-    # gRPC sends even loopback traffic to the machine's HTTP proxy unless it is told not to.
-    options = {} if settings.milvus_uri else {"grpc_options": {"grpc.enable_http_proxy": 0}}
+    # Without its own pool, gRPC refuses for up to two minutes to try a server again that went away.
+    options = {"grpc.use_local_subchannel_pool": 1}
+    if not settings.milvus_uri:  # else gRPC sends even loopback traffic to the machine's HTTP proxy
+        options["grpc.enable_http_proxy"] = 0
     with quiet_pymilvus():
         try:
             client = MilvusClient(
-                uri, token=settings.milvus_token or "", timeout=CONNECT_SECONDS, **options
+                uri,
+                token=settings.milvus_token or "",
+                timeout=CONNECT_SECONDS,
+                grpc_options=options,
             )
             client.list_collections(timeout=CONNECT_SECONDS)
         except (MilvusException, grpc.RpcError, ValueError) as error:

@@ -17,7 +17,7 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 
 from helpers.progress import track
-from helpers.services import quiet_pymilvus
+from helpers.services import answering
 from helpers.settings import TutorialError
 
 # An unknown index type is accepted at creation and fails later in the background, hence the list.
@@ -58,6 +58,7 @@ def collection_name(dataset_slug: str, model: str, preset: str, precision: str) 
     return name if re.match(r"[A-Za-z_]", name) else "_" + name
 
 
+@answering("milvus")
 def ensure_collection(
     client: MilvusClient,
     name: str,
@@ -126,6 +127,7 @@ def _check_collection(
             )
 
 
+@answering("milvus")
 def store(
     client: MilvusClient,
     name: str,
@@ -198,22 +200,23 @@ def _delete_others(client: MilvusClient, name: str, ids: Collection[int]) -> Non
     if count(client, name) == len(ids):
         return
     wanted, others = set(ids), []
-    with quiet_pymilvus():  # Milvus Lite issues no read timestamp, of which pymilvus warns
-        pages = client.query_iterator(name, batch_size=1000, filter="", output_fields=["id"])
-        while page := pages.next():
-            others += [row["id"] for row in page if row["id"] not in wanted]
-        pages.close()
+    pages = client.query_iterator(name, batch_size=1000, filter="", output_fields=["id"])
+    while page := pages.next():
+        others += [row["id"] for row in page if row["id"] not in wanted]
+    pages.close()
     for start in range(0, len(others), 1000):
         client.delete(name, ids=others[start : start + 1000])
     client.flush(name)
 
 
+@answering("milvus")
 def count(client: MilvusClient, name: str) -> int:
     """Exact number of rows in the collection, all earlier writes included."""
     rows = client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")
     return int(rows[0]["count(*)"])
 
 
+@answering("milvus")
 def search(
     client: MilvusClient,
     name: str,
@@ -275,6 +278,7 @@ def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None)
     ]
 
 
+@answering("milvus")
 def check_self_first(
     client: MilvusClient, name: str, ids: Sequence[int], vectors: np.ndarray
 ) -> int:
@@ -332,6 +336,7 @@ def _unescape(text: str) -> str:
     )
 
 
+@answering("milvus")
 def holds_several_vectors(client: MilvusClient) -> bool:
     """Whether this server's collections may have several vector fields: Milvus from 2.4 on.
 
