@@ -1,4 +1,4 @@
-"""The notebooks as committed: executed top to bottom, clean, and linked correctly."""
+"""The notebooks as committed: executed top to bottom, clean, linked, and alike in form."""
 
 import re
 
@@ -8,6 +8,7 @@ import pytest
 from helpers.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+OPENING = ("**You will learn**", "**You need**", "**It takes**")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -15,17 +16,36 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-def code(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+def code(cells):
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def headings(cells):
+    """Level and text of every heading, in order; `#` in code is none."""
+    found = []
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+            found += re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
+    return [(len(marks), text.strip()) for marks, text in found]
+
+
+def part(notebook, title):
+    """The cells from the one that starts with a heading to the next of its level or above."""
+    starts = {place: cell.source for place, cell in enumerate(notebook.cells)}
+    first = next(p for p, source in starts.items() if re.match(rf"#+ {title}(\n|$)", source))
+    level = len(starts[first].split()[0])
+    rest = (p for p in starts if p > first and re.match(rf"#{{1,{level}}} ", starts[p]))
+    return notebook.cells[first : next(rest, len(notebook.cells))]
 
 
 def test_executed_top_to_bottom(notebook):
-    counts = [cell.execution_count for cell in code(notebook)]
+    counts = [cell.execution_count for cell in code(notebook.cells)]
     assert counts == list(range(1, len(counts) + 1))
 
 
 def test_no_error_no_warning_no_machine_path(notebook):
-    for cell in code(notebook):
+    for cell in code(notebook.cells):
         for output in cell.outputs:
             assert output.output_type != "error" and output.get("name") != "stderr"
             text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
@@ -33,11 +53,51 @@ def test_no_error_no_warning_no_machine_path(notebook):
 
 
 def test_every_figure_has_a_text_alternative(notebook):
-    for cell in code(notebook):
+    for cell in code(notebook.cells):
         for output in cell.outputs:
             for mime in output.get("data", {}):
                 if mime.startswith("image/"):
                     assert output.metadata[mime]["alt"]
+
+
+def test_it_opens_with_what_one_learns_needs_and_how_long_it_takes(notebook):
+    opening = notebook.cells[0]
+    assert opening.cell_type == "markdown" and re.match(r"# \d+ · \S", opening.source)
+    starts = [opening.source.find(f"\n{words} ") for words in OPENING]
+    assert -1 not in starts and starts == sorted(starts)
+
+
+def test_the_headings_make_a_table_of_contents(notebook):
+    levels = [level for level, _ in headings(notebook.cells)]
+    assert levels[0] == 1 and 1 not in levels[1:]
+    steps = zip(levels, levels[1:], strict=False)
+    assert all(deeper - level <= 1 for level, deeper in steps), "a level is left out"
+    sections = [text for level, text in headings(notebook.cells) if level == 2]
+    assert len(sections) >= 4 and len(set(sections)) == len(sections)
+    assert sections[-2:] == ["On your own", "Further reading"]
+
+
+def test_exercises_have_folded_solutions_that_were_executed(notebook):
+    asked, *_ = part(notebook, "On your own")
+    exercises = re.findall(r"^(\d)\. ", asked.source, re.MULTILINE)
+    assert len(exercises) >= 2
+    heading, *solutions = part(notebook, "Solutions")
+    assert heading.source == "### Solutions"
+    assert heading.metadata["jp-MarkdownHeadingCollapsed"] is True  # JupyterLab shows it folded
+    answered = []
+    for cell in solutions:
+        if number := re.match(r"\*\*(\d)\.\*\* \S", cell.source):
+            answered.append([number[1]])
+        else:
+            answered[-1].append(cell)
+    assert [number for number, *_ in answered] == exercises
+    for number, *cells in answered:
+        assert any(cell.outputs for cell in code(cells)), f"solution {number} shows nothing"
+
+
+def test_further_reading_names_sources(notebook):
+    [reading] = part(notebook, "Further reading")
+    assert len(re.findall(r"^- .*\S", reading.source, re.MULTILINE)) >= 2
 
 
 def test_cells_are_short_and_links_lead_somewhere(notebook):
@@ -50,4 +110,4 @@ def test_cells_are_short_and_links_lead_somewhere(notebook):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_size(path):
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 1_500_000
