@@ -1,8 +1,7 @@
-"""What the tests of faults share: processes to kill, disks to fill, and the record of each fault."""
+"""What the tests of faults share: processes to kill, disks to fill, a record of each fault."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -20,17 +19,18 @@ import psutil
 import pytest
 
 from helpers import services
-from helpers.settings import ROOT, TutorialError, load_settings, resolve
+from helpers.settings import ROOT, TutorialError, load_settings
 
-sys.path.append(str(ROOT / "tests/unit"))  # coco_server
+sys.path.append(str(ROOT / "tests/unit"))
+from coco_server import ARCHIVE, serve  # noqa: E402, F401
 
 BUILD_DIR = load_settings().build_dir  # before a test changes it: the models are there
 RECORD = BUILD_DIR / "faults"
 SAMPLE = ROOT / "data/sample/sample"
 
 
-@pytest.fixture
-def record_fault(request) -> Callable[..., None]:
+@pytest.fixture(name="record_fault")
+def record_fault_fixture(request) -> Callable[..., None]:
     """`record_fault(fault=…, done=…, message=…)`: a row of docs/reliability.md.
 
     Call it where the test has shown that nothing was lost and that running again repaired it.
@@ -54,8 +54,8 @@ def plain(message: str) -> str:
     return re.sub(r"\d+ of \d+ missing", "some of the missing", message)
 
 
-@pytest.fixture
-def build(clean_settings, tmp_path) -> Path:
+@pytest.fixture(name="build")
+def build_fixture(clean_settings, tmp_path) -> Path:
     """An empty BUILD_DIR with the converted models in it, and its servers stopped afterwards."""
     models = tmp_path / "build" / "models"
     models.mkdir(parents=True)
@@ -64,8 +64,8 @@ def build(clean_settings, tmp_path) -> Path:
     return tmp_path / "build"
 
 
-@pytest.fixture
-def photos(tmp_path) -> Path:
+@pytest.fixture(name="photos")
+def photos_fixture(tmp_path) -> Path:
     """A folder of 48 photos in two sub-folders."""
     folder = tmp_path / "photos"
     for number, photo in enumerate(sorted(SAMPLE.glob("*.jpg"))[:48]):
@@ -79,6 +79,7 @@ def python(code: str, **environment: str) -> subprocess.Popen:
     """A Python process of its own that runs `code`; its output can be read."""
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -188,8 +189,8 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.fixture(params=["embedded", "real"])
-def stores(request, build) -> Iterator[Stores]:
+@pytest.fixture(name="stores", params=["embedded", "real"])
+def stores_fixture(request, build) -> Iterator[Stores]:
     """Milvus Lite and a Redis on a socket, then Milvus 2.3.5 and a Redis on TCP with a password."""
     if request.param == "embedded":
         yield Stores("embedded", {})
@@ -200,6 +201,9 @@ def stores(request, build) -> Iterator[Stores]:
     for server in servers.values():
         if server.pid is None:
             server.start()
+    client = services.connect_milvus()
+    for name in client.list_collections():
+        client.drop_collection(name)
 
 
 RECIPE = {"model": "random", "preset": "article", "precision": "fp32", "weights_sha256": "0"}
