@@ -40,7 +40,7 @@ IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--")
 INNER_PORT = 19530
 HEALTH = "http://127.0.0.1:9091/healthz"
 START_SECONDS = 120
-STOP_SECONDS = 20
+STOP_SECONDS = 5
 
 UNPACK = "import sys, milvus; milvus._initialize_data_files(sys.argv[1])"
 # Becomes the Milvus process; runs in the namespace, where every port it tries is free.
@@ -92,7 +92,7 @@ class Server:
         return time.monotonic() - started
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL where it has not ended after 20 s."""
+        """SIGTERM, and SIGKILL where it has not ended after 5 s."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:

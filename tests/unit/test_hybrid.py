@@ -31,7 +31,11 @@ VECTORS = {model: unit_vectors(dimension) for model, dimension in MODELS.items()
 @pytest.fixture(scope="module")
 def milvus(services):
     """A client of a server whose collection NAME holds both models' vectors."""
-    client = connect_milvus()
+    return filled(connect_milvus())
+
+
+def filled(client):
+    """The client, after it has made and filled the collection NAME."""
     schema, index = client.create_schema(), client.prepare_index_params()
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("kind", DataType.INT64)

@@ -1,0 +1,224 @@
+"""Measure how cost grows with the number of vectors, and what a server bears under load.
+
+`python tools/measure_scale.py [OUTPUT]` takes VGG16's vectors of DATASET's photos and jittered
+copies of them to Milvus Lite (up to 100 000 vectors) and to a real Milvus (up to 200 000), then
+searches the real one from several threads while rows are inserted. It writes one JSON file,
+`docs/scale.json` by default; notebooks 08 and 09 show it. It takes 20 to 40 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import psutil
+from pymilvus import DataType, MilvusClient
+from pymilvus.exceptions import MilvusException
+from real_servers import MilvusServer
+
+from helpers import index_study, services
+from helpers.conversion import onnx_model
+from helpers.datasets import open_dataset
+from helpers.extraction import extract
+from helpers.settings import ROOT
+
+LITE_SIZES = (1000, 3000, 10_000, 30_000, 100_000)
+REAL_SIZES = (*LITE_SIZES, 200_000)
+LOAD_ROWS = 100_000
+LOAD_SECONDS = 60
+SEARCHERS = 4
+INSERT_ROWS = 200
+COLLECTION = "load"
+
+
+def main() -> None:
+    output = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs/scale.json"
+    dataset = open_dataset()
+    vectors = extract(onnx_model("vgg16"), dataset.paths)
+    measured: dict[str, Any] = {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": {name: version(name) for name in ("pymilvus", "milvus-lite", "numpy")},
+        "photos": len(vectors),
+        "dimension": vectors.shape[1],
+        "own_share": index_study.own_share(vectors, max(REAL_SIZES)),
+        "growth": [],
+    }
+
+    def save() -> None:
+        output.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+
+    with tempfile.TemporaryDirectory() as folder:
+        for index_type in index_study.INDEX_TYPES:
+            if index_type == "HNSW_SQ":  # Milvus 2.3 does not know it
+                continue
+            server = MilvusServer(Path(folder, index_type))
+            server.start()
+            try:
+                grown(measured, MilvusClient(server.uri), server.pid, index_type, vectors)
+            finally:
+                server.stop()
+            save()
+        server = MilvusServer(Path(folder, "load"))
+        server.start()
+        try:
+            made = index_study.jittered(vectors, 2 * LOAD_ROWS)
+            measured["load"] = sustained_load(server.uri, made, LOAD_ROWS, LOAD_SECONDS)
+        finally:
+            server.stop()
+        save()
+    with services.temporary_services():
+        client = services.connect_milvus()
+        pid = next(s.pid for s in services.running_services() if s.name == "milvus")
+        for index_type in index_study.INDEX_TYPES:
+            grown(measured, client, pid, index_type, vectors, LITE_SIZES)
+            save()
+
+
+def grown(
+    measured: dict[str, Any],
+    client: MilvusClient,
+    pid: int,
+    index_type: str,
+    vectors: np.ndarray,
+    sizes: Sequence[int] = REAL_SIZES,
+) -> None:
+    """Add the rows of one index type on one server to `measured["growth"]`."""
+    server = client.get_server_version()
+    empty_mb = psutil.Process(pid).memory_info().rss / 1e6
+    table = index_study.study(client, vectors, sizes, [index_type], server_pid=pid)
+    table = table.assign(server=server, empty_mb=empty_mb)
+    if any(row["index"] == index_study.EXACT for row in measured["growth"]):
+        table = table[table["index"] != index_study.EXACT]
+    measured["growth"] += json.loads(table.round(4).to_json(orient="records"))
+    print(table.to_string(), flush=True)
+
+
+def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> dict[str, Any]:
+    """Search from several threads while another one inserts.
+
+    uri: of a Milvus server; vectors: float32 [n, d], of which the first `rows` are stored and
+    indexed (HNSW) beforehand. The rest are inserted, 200 rows a call, call after call, for at most
+    `seconds`, while four threads search for one vector at a time.
+
+    Returns counts, rates and latencies in ms; `errors` lists what went wrong in any thread,
+    `rows_expected` and `rows_found` are the rows afterwards.
+    """
+    client = MilvusClient(uri)
+    filled(client, vectors[:rows])
+    end = time.monotonic() + seconds
+    latencies: list[list[float]] = [[] for _ in range(SEARCHERS)]
+    inserts: list[float] = []
+    errors: list[str] = []
+    inserted = 0
+
+    def insert() -> None:
+        nonlocal inserted
+        while time.monotonic() < end and (start := rows + inserted) < len(vectors):
+            batch = vectors[start : start + INSERT_ROWS]
+            began = time.perf_counter()
+            answer = client.insert(
+                COLLECTION, [{"id": start + n, "vector": v} for n, v in enumerate(batch)]
+            )
+            inserts.append(time.perf_counter() - began)
+            inserted += answer["insert_count"]
+
+    def search(searcher: int) -> None:
+        own, random = MilvusClient(uri), np.random.default_rng(searcher)
+        while time.monotonic() < end:
+            row = int(random.integers(rows))
+            began = time.perf_counter()
+            [hits] = own.search(
+                COLLECTION,
+                data=[vectors[row]],
+                limit=10,
+                search_params={"metric_type": "L2", "params": {"ef": 64}},
+                consistency_level="Eventually",
+            )
+            latencies[searcher].append(time.perf_counter() - began)
+            if len(hits) != 10 or hits[0]["distance"] > 1e-4:
+                errors.append(f"row {row} does not find itself: {hits}")
+
+    def guarded(work: Any, *args: Any) -> None:
+        try:
+            work(*args)
+        except MilvusException as error:
+            errors.append(f"{work.__name__}: {error}")
+
+    threads = [threading.Thread(target=guarded, args=(insert,))]
+    threads += [threading.Thread(target=guarded, args=(search, n)) for n in range(SEARCHERS)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lasted = time.monotonic() - began
+    client.flush(COLLECTION)
+    [counted] = client.query(
+        COLLECTION, filter="", output_fields=["count(*)"], consistency_level="Strong"
+    )
+    client.drop_collection(COLLECTION)
+    searches = np.concatenate([np.array(one) for one in latencies]) * 1000
+    return {
+        "seconds": round(lasted, 1),
+        "rows_before": rows,
+        "searchers": SEARCHERS,
+        "searches": len(searches),
+        "searches_per_s": round(len(searches) / lasted, 1),
+        **{f"search_p{p}_ms": round(float(np.percentile(searches, p)), 2) for p in (50, 95, 99)},
+        "inserts_per_s": round(inserted / lasted, 1),
+        "insert_call_p95_ms": round(float(np.percentile(inserts, 95)) * 1000, 1),
+        "errors": errors,
+        "rows_expected": rows + inserted,
+        "rows_found": int(counted["count(*)"]),
+    }
+
+
+def filled(client: MilvusClient, vectors: np.ndarray) -> None:
+    """The collection `load` with these vectors under ids 0, 1, …, indexed and loaded."""
+    client.drop_collection(COLLECTION)
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=vectors.shape[1])
+    client.create_collection(COLLECTION, schema=schema)
+    for start in range(0, len(vectors), 2500):
+        batch = vectors[start : start + 2500]
+        client.insert(COLLECTION, [{"id": start + n, "vector": v} for n, v in enumerate(batch)])
+    client.flush(COLLECTION)
+    index = client.prepare_index_params()
+    build, _ = index_study.parameters("HNSW", len(vectors))
+    index.add_index("vector", index_type="HNSW", metric_type="L2", params=build)
+    client.create_index(COLLECTION, index)
+    while client.describe_index(COLLECTION, "vector")["indexed_rows"] < len(vectors):
+        time.sleep(0.2)
+    client.load_collection(COLLECTION)
+
+
+def machine() -> dict[str, Any]:
+    """The processor, how many of its cores are ours, and the memory."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.partition(":")[2].strip() for line in info.splitlines() if "model name" in line]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": joblib.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    pd.set_option("display.width", 200)
+    main()
