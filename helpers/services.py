@@ -176,14 +176,13 @@ def answering(name: str) -> Iterator[None]:
         uri = {"milvus": settings.milvus_uri, "redis": settings.redis_url}[name]
         reason = _reason(error, uri, settings.milvus_token)
         if uri is None:
-            server, log = f"The embedded {name}", _folder() / f"{name}.log"
-            way_out = f"start it anew; its log is {display_path(log)}"
+            server, log = f"The embedded {name}", display_path(_folder() / f"{name}.log")
+            first = "make room for BUILD_DIR, then " if "No space left" in reason else ""
+            way_out = f"{first}run the notebook again from its first cell (its log is {log})"
         else:
             server = f"{name.capitalize()} at {SETTINGS[name]}={_masked(uri)}"
-            way_out = "go on where this ended, once that server answers again"
-        raise TutorialError(
-            f"{server} failed ({reason}): run the notebook again from its first cell to {way_out}."
-        ) from None
+            way_out = "see to that server, then run the notebook again from its first cell"
+        raise TutorialError(f"{server} failed ({reason}): {way_out}.") from None
 
 
 @contextmanager
@@ -364,7 +363,7 @@ def _reason(error: Exception, uri: str | None, token: str | None) -> str:
         reason = reason.replace(uri, _masked(uri))
     for secret in _secrets(uri, token):
         reason = reason.replace(secret, "***")
-    return reason
+    return reason.replace(f"{load_settings().build_dir}/", "")
 
 
 def _secrets(uri: str | None, token: str | None) -> list[str]:
