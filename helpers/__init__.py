@@ -1,7 +1,8 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
-settings → files → progress → images → datasets → weights → models → conversion → extraction →
-services → vector_store, path_store → search → evaluation, fusion, explanation → plots → results
+settings → files → progress → images → datasets → weights → models → quantization → conversion →
+extraction → services → vector_store, path_store → search → evaluation, fusion, explanation →
+plots → results → speed
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import shutil
@@ -18,14 +19,23 @@ import numpy as np
 import onnx
 
 import helpers
+from helpers.files import written_whole
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.progress import say
+from helpers.quantization import (
+    calibration_pixels,
+    int8_advice,
+    int8_instructions,
+    quantization_key,
+    quantize,
+)
 from helpers.settings import TutorialError, display_path, load_settings
 
 if TYPE_CHECKING:
     import keras
 
 OPSET = 18
+PRECISIONS = ("fp32", "int8")
 AXES = {"image": "NHWC", "embedding": "ND", "feature_map": "NhwD"}
 
 
@@ -44,6 +54,8 @@ def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -
     with one_at_a_time(target):
         if is_current(target, model, precision):
             return target
+        if precision == "int8":
+            return quantized(model)
         say(f"{model.title}: converting to ONNX, half a minute …")
         saved_model = save_saved_model(keras_embedder(model), work_folder(model))
         converted = saved_model.with_suffix(".onnx")
@@ -56,10 +68,30 @@ def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -
         return add_metadata(converted, model)
 
 
+def quantized(model: EmbeddingModel) -> Path:
+    """The INT8 file of `model`, made from its fp32 file and calibrated on photos of nobody's query.
+
+    Returns:
+        `onnx_path(model, "int8")`, with the metadata of the fp32 file.
+    """
+    source = onnx_model(model.name, preset=model.preset)
+    say(f"{model.title}: quantizing to INT8, half a minute …")
+    if not int8_instructions():
+        say(int8_advice())
+    target = onnx_path(model, "int8")
+    with written_whole(target) as part:
+        quantize(source, part, calibration_pixels(model.recipe))
+        proto = load_onnx(part)
+        about = {"calibration_sha256": quantization_key(), **properties(model, "int8")}
+        onnx.helper.set_model_props(proto, about)
+        onnx.save(proto, part)
+    return target
+
+
 def onnx_path(model: EmbeddingModel, precision: str = "fp32") -> Path:
     """Where the ONNX file of `model` lies in the build folder."""
-    if precision not in ("fp32",):
-        raise TutorialError(f"No precision {precision!r}; there is fp32.")
+    if precision not in PRECISIONS:
+        raise TutorialError(f"No precision {precision!r}; there are {' and '.join(PRECISIONS)}.")
     return load_settings().build_dir / "models" / f"{model.name}-{model.preset}-{precision}.onnx"
 
 
@@ -141,20 +173,22 @@ def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
         for dim, letter in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
             if not dim.HasField("dim_value"):
                 dim.dim_param = letter
-    onnx.helper.set_model_props(
-        proto,
-        {
-            **model.description(),
-            "precision": "fp32",
-            "package_version": helpers.__version__,
-            "cache_key": cache_key(model, "fp32"),
-        },
-    )
+    onnx.helper.set_model_props(proto, properties(model, "fp32"))
     onnx.save(proto, converted)
     target = onnx_path(model)
     converted.replace(target)
     shutil.rmtree(converted.parent)
     return target
+
+
+def properties(model: EmbeddingModel, precision: str) -> dict[str, str]:
+    """What the file says about itself in its `metadata_props`."""
+    return {
+        **model.description(),
+        "precision": precision,
+        "package_version": helpers.__version__,
+        "cache_key": cache_key(model, precision),
+    }
 
 
 def cache_key(model: EmbeddingModel, precision: str) -> str:
@@ -167,6 +201,8 @@ def cache_key(model: EmbeddingModel, precision: str) -> str:
         "opset": OPSET,
         "axes": AXES,
     }
+    if precision == "int8":
+        inputs["quantization"] = quantization_key()
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
@@ -181,6 +217,19 @@ def metadata(path: Path) -> dict[str, str]:
     Raises:
         TutorialError: the file is not ONNX.
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise TutorialError(
+            f"{display_path(path)} cannot be read ({error.strerror}); make it with "
+            "helpers.conversion.onnx_model()."
+        ) from error
+    return dict(_metadata(path, state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=64)
+def _metadata(path: Path, _changed: int, _size: int) -> dict[str, str]:
+    """Parsing takes up to a second, so it is done once for each state of the file."""
     return {entry.key: entry.value for entry in load_onnx(path).metadata_props}
 
 

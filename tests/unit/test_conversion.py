@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -82,7 +83,7 @@ def test_parity_numbers():
     [
         ({"name": "alexnet"}, "resnet50, vgg16"),
         ({"name": "vgg16", "preset": "secret"}, "article"),
-        ({"name": "vgg16", "precision": "fp8"}, "fp32"),
+        ({"name": "vgg16", "precision": "fp8"}, "fp32 and int8"),
     ],
 )
 def test_unknown_choices_name_the_known_ones(choice, message):
@@ -95,3 +96,21 @@ def test_a_damaged_file_is_named(tmp_path):
     broken.write_bytes(b"\xff\xfe this is no protobuf")
     with pytest.raises(TutorialError, match="broken.onnx"):
         conversion.metadata(broken)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TutorialError, match="gone.onnx"):
+        conversion.metadata(tmp_path / "gone.onnx")
+
+
+def test_metadata_is_parsed_once_for_each_state_of_a_file(path, tmp_path):
+    target = tmp_path / "copy.onnx"
+    target.write_bytes(path.read_bytes())
+    before = conversion._metadata.cache_info().misses
+    first = conversion.metadata(target)
+    assert conversion.metadata(target) == first
+    assert conversion._metadata.cache_info().misses == before + 1
+    proto = onnx.load(target)
+    onnx.helper.set_model_props(proto, {**first, "pooling": "changed"})
+    onnx.save(proto, target)
+    assert conversion.metadata(target)["pooling"] == "changed"
