@@ -271,7 +271,8 @@ def _open_coco_layout(folder: Path, name: str, slug: str) -> ImageDataset:
         )
     records, objects = [], {}
     for file in files:
-        split = _read_split(file)
+        _inside(file.parent, folder)
+        split = _read_split(_inside(file, folder))
         if not _inside(split.folder, folder).is_dir():
             raise TutorialError(
                 f"{display_path(file)!r} describes photos in {display_path(split.folder)!r}, "
@@ -301,6 +302,8 @@ def _read_split(file: Path) -> _Split:
         raise wrong(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise wrong(f"is not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise wrong("is nested too deep") from error
     except KeyError as error:
         raise wrong(f"lacks the key {error}") from error
     except (TypeError, AttributeError) as error:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 ARCHIVE = "/annotations/annotations_trainval2017.zip"
 HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
@@ -91,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     def body(self) -> bytes | None:
         if self.path == ARCHIVE:
             return self.server.archive
-        file = self.server.source / self.path.lstrip("/")
+        file = self.server.source / unquote(self.path).lstrip("/")
         return file.read_bytes() if file.is_file() else None
 
     def reply_range(self, body: bytes, cut: bool):
