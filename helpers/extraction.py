@@ -1,34 +1,78 @@
-"""Photos → unit vectors: one session, batched, decoded in parallel, cached by content."""
+"""Photos → unit vectors: decoding and network overlap, in bounded memory, cached by content."""
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TypeVar
 
 import joblib
 import numpy as np
 import onnxruntime
 
 from helpers.conversion import metadata
+from helpers.files import writing
 from helpers.images import load_pixels
-from helpers.progress import track
+from helpers.progress import say, track
 from helpers.settings import TutorialError, display_path, load_settings
 
 DIGEST_BYTES = 32  # SHA-256
+BATCH_SIZE = 4
+IN_MEMORY_BYTES = 64 * 2**20
+READ_ROWS = 4096
+CPU = "CPUExecutionProvider"
+PROVIDERS = {
+    "CUDAExecutionProvider": "CUDA",
+    "TensorrtExecutionProvider": "TensorRT",
+    "OpenVINOExecutionProvider": "OpenVINO",
+    "CoreMLExecutionProvider": "CoreML",
+    CPU: "CPU",
+}
+"""ONNX Runtime's execution providers in the order they are tried, and their names as shown."""
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a photo becomes pixels uint8 [input_size, input_size, 3]."""
+
+    input_size: int
+    resize: str
+    crop: bool
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """What turns prepared pixels into one row of numbers per photo, and where rows are kept."""
+
+    stem: str
+    """What the cache is called, such as the model's file name."""
+    key: str
+    """Names everything the rows depend on besides the photo."""
+    dimension: int
+    preparation: Preparation
+    load: Callable[[int], Callable[[np.ndarray], np.ndarray]] = field(compare=False)
+    """Given the threads of one call, the function pixels [n, H, W, 3] → float32 [n, dimension]."""
 
 
 def extract(
-    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = 8, progress: bool = True
+    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE, progress: bool = True
 ) -> np.ndarray:
     """One vector per photo, computed for photos this model has not seen and kept for the others.
 
     Vectors are kept in `build/vectors/` under the photo's content, so a renamed photo costs
-    nothing and a changed one only itself; an interrupted run goes on where it stopped.
+    nothing and a changed one only itself; an interrupted run goes on where it stopped. They go to
+    disk batch by batch: memory does not grow with the number of photos, but for some 200 bytes
+    each.
 
     Args:
         onnx_path: a file from `conversion.onnx_model`; its metadata says how photos are prepared.
@@ -37,99 +81,234 @@ def extract(
         progress: show a bar where someone is watching.
 
     Returns:
-        float32 [len(paths), d], unit length, rows in the order of `paths`.
+        float32 [len(paths), d], unit length, rows in the order of `paths`. Above 64 MiB it is
+        mapped from a file, not held in memory.
 
     Raises:
-        TutorialError: a photo cannot be read, or the file is not from `conversion.onnx_model`.
+        TutorialError: a photo cannot be read, the file is not from `conversion.onnx_model`, or
+            the disk is full.
     """
-    props = recipe_of(onnx_path)
+    [vectors] = extract_many([onnx_path], paths, batch_size=batch_size, progress=progress)
+    return vectors
+
+
+def extract_many(
+    onnx_paths: Sequence[Path],
+    paths: Sequence[Path],
+    *,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """`extract` for several models over the same photos, in their order.
+
+    A photo is decoded once for all models that prepare it in the same way.
+    """
     return cached_vectors(
-        onnx_path.stem,
-        props["cache_key"],
-        int(props["dimension"]),
-        paths,
-        lambda missing: embed(onnx_path, missing, batch_size=batch_size),
-        batch_size=batch_size,
-        progress=progress,
+        [embedder(path) for path in onnx_paths], paths, batch_size=batch_size, progress=progress
     )
 
 
+def embedder(onnx_path: Path) -> Embedder:
+    """What computes and keeps the vectors of an ONNX file."""
+    about = recipe_of(onnx_path)
+
+    def load(threads: int) -> Callable[[np.ndarray], np.ndarray]:
+        session = open_session(onnx_path, threads)
+        return lambda pixels: session.run(["embedding"], {"image": pixels})[0]
+
+    stem, dimension = onnx_path.stem, int(about["dimension"])
+    return Embedder(stem, about["cache_key"], dimension, preparation_of(about), load)
+
+
 def cached_vectors(
-    stem: str,
-    key: str,
-    dimension: int,
+    embedders: Sequence[Embedder],
     paths: Sequence[Path],
-    compute: Callable[[list[Path]], Iterator[np.ndarray]],
     *,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """Rows of the embedders' caches, float32 [len(paths), dimension] each; missing ones are added.
+
+    Embedders of the same preparation share its pixels.
+    """
+    bar = track(paths, total=len(paths), unit="photos", label="reading", enabled=progress)
+    digests = list(ahead(photo_digest, bar, joblib.cpu_count()))
+    with ExitStack() as stack:
+        # In one order everywhere, so that two processes never wait for each other.
+        caches = {
+            each: stack.enter_context(vector_cache(each.stem, each.key, each.dimension))
+            for each in sorted(set(embedders), key=lambda each: (each.stem, each.key))
+        }
+        for preparation in dict.fromkeys(each.preparation for each in embedders):
+            group = {
+                each: cache for each, cache in caches.items() if each.preparation == preparation
+            }
+            add_missing(group, dict(zip(digests, paths, strict=True)), batch_size, progress)
+        return [caches[each].read(digests) for each in embedders]
+
+
+def add_missing(
+    caches: dict[Embedder, VectorCache],
+    photos: dict[bytes, Path],
     batch_size: int,
     progress: bool,
-) -> np.ndarray:
-    """Rows of a vector cache, one per photo; `compute` is asked for those it does not hold.
+) -> None:
+    """Compute what the caches do not hold of `photos` (digest → path), decoding each once."""
+    known = {each: cache.rows() for each, cache in caches.items()}
+    lacking = [digest for digest in photos if any(digest not in rows for rows in known.values())]
+    if not lacking:
+        return
+    batches = [lacking[start : start + batch_size] for start in range(0, len(lacking), batch_size)]
+    workers, threads = share_cpus(len(batches))
+    networks = {each: each.load(threads) for each in caches}
+    preparation = next(iter(caches)).preparation
 
-    Args:
-        stem: what the cache is called, such as the model's file name.
-        key: names everything the vectors depend on besides the photo.
-        dimension: length of a row.
-        paths: photo files.
-        compute: yields float32 [≤ batch_size, dimension], batch after batch, for some photos.
-        batch_size: rows per batch of `compute`.
-        progress: show a bar where someone is watching.
+    def compute(digests: list[bytes]) -> list[tuple[VectorCache, list[bytes], np.ndarray]]:
+        pixels = np.stack([prepare(photos[digest], preparation) for digest in digests])
+        done = []
+        for each, cache in caches.items():
+            mine = [row for row, digest in enumerate(digests) if digest not in known[each]]
+            if mine:
+                done.append((cache, [digests[row] for row in mine], networks[each](pixels[mine])))
+        return done
 
-    Returns:
-        float32 [len(paths), dimension], rows in the order of `paths`.
-    """
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        digests = list(pool.map(photo_digest, paths))
-    with vector_cache(stem, key, dimension) as cache:
-        known = cache.rows()
-        missing = {d: p for d, p in zip(digests, paths, strict=True) if d not in known}
-        if missing:
-            keys = list(missing)
-            starts = range(0, len(keys), batch_size)
-            bar = track(starts, total=len(starts), unit="batches", label=stem, enabled=progress)
-            for start, vectors in zip(bar, compute(list(missing.values())), strict=True):
-                cache.append(keys[start : start + batch_size], vectors)
-            known = cache.rows()
-        return cache.read([known[digest] for digest in digests])
+    label = " + ".join(each.stem for each in caches)
+    done = ahead(compute, batches, workers)
+    bar = track(done, total=len(batches), unit="batches", label=label, enabled=progress)
+    for results in bar:
+        for cache, keys, vectors in results:
+            cache.append(keys, vectors)
 
 
-def embed(onnx_path: Path, paths: Sequence[Path], *, batch_size: int = 8) -> Iterator[np.ndarray]:
-    """Run the network over `paths` without any cache; decoding runs ahead in other threads.
+def embed(
+    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE
+) -> Iterator[np.ndarray]:
+    """Run the network over `paths` without any cache.
 
     Yields:
         float32 [≤ batch_size, d] unit vectors, batch after batch, in the order of `paths`.
     """
-    session = open_session(onnx_path)
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        for pixels in prefetch(pool, recipe_of(onnx_path), paths, batch_size):
-            yield session.run(["embedding"], {"image": pixels})[0]
+    return run_over(onnx_path, "embedding", paths, batch_size)
 
 
-def prefetch(
-    pool: ThreadPoolExecutor, props: dict[str, str], paths: Sequence[Path], batch_size: int
+def feature_maps(
+    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
+    """What the vectors are pooled from, not cached: float32 [len(paths), h, w, d].
+
+    Rows in the order of `paths`, of at least one photo; 7 × 7 places for pixels of 224 × 224,
+    0.4 MB a photo for ResNet50. Raises TutorialError as `extract` does.
+    """
+    return np.concatenate(list(run_over(onnx_path, "feature_map", paths, batch_size)))
+
+
+def run_over(
+    onnx_path: Path, output: str, paths: Sequence[Path], batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Batches uint8 [≤ batch_size, H, W, 3]; at most two batches are decoded ahead."""
-    waiting: deque[list[Future]] = deque()
-    for start in range(0, len(paths), batch_size):
-        chunk = paths[start : start + batch_size]
-        waiting.append([pool.submit(prepare, path, props) for path in chunk])
-        if len(waiting) > 2:
-            yield np.stack([future.result() for future in waiting.popleft()])
-    while waiting:
-        yield np.stack([future.result() for future in waiting.popleft()])
+    """An output of the network for photos, batch after batch."""
+    preparation = preparation_of(recipe_of(onnx_path))
+    chunks = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    workers, threads = share_cpus(len(chunks))
+    session = open_session(onnx_path, threads)
+
+    def compute(chunk: Sequence[Path]) -> np.ndarray:
+        pixels = np.stack([prepare(path, preparation) for path in chunk])
+        return session.run([output], {"image": pixels})[0]
+
+    yield from ahead(compute, chunks, workers)
 
 
-def prepare(path: Path, props: dict[str, str]) -> np.ndarray:
-    """The pixels uint8 [H, W, 3] that a model with this metadata expects of a photo."""
-    crop = props["crop"] == "true"
-    return load_pixels(path, int(props["input_size"]), props["resize"], crop)
+def share_cpus(batches: int) -> tuple[int, int]:
+    """Batches worked on at once, and threads of the network for each.
+
+    Together they use the CPUs this process may use, not the host's. With enough batches each
+    CPU decodes and computes its own: no thread waits for another inside the network, and while
+    one batch is decoded another is computed. A single batch gets all CPUs.
+    """
+    cpus = joblib.cpu_count()
+    workers = max(1, min(cpus, batches))
+    return workers, max(1, cpus // workers)
 
 
-def open_session(onnx_path: Path) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session that uses the CPUs this process may use, not the host's."""
+def ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """`map` in `workers` threads, in order; at most one result per worker waits to be fetched."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def prepare(path: Path, preparation: Preparation) -> np.ndarray:
+    """The pixels uint8 [H, W, 3] of a photo."""
+    return load_pixels(path, preparation.input_size, preparation.resize, preparation.crop)
+
+
+def preparation_of(about: dict[str, str]) -> Preparation:
+    """The preparation that a file's metadata asks for."""
+    return Preparation(int(about["input_size"]), about["resize"], about["crop"] == "true")
+
+
+def open_session(onnx_path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the best execution provider that loads; the CPU if none does.
+
+    Opened once for each state of the file. `threads` per call of the network, by default as many
+    as this process may use CPUs.
+    """
+    state = onnx_path.stat()
+    return _session(onnx_path, state.st_mtime_ns, state.st_size, threads or joblib.cpu_count())
+
+
+@functools.lru_cache(maxsize=4)
+def _session(
+    onnx_path: Path, _changed: int, _size: int, threads: int
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = joblib.cpu_count()
-    return onnxruntime.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # a provider that does not load is reported here, once
+    for provider in installed_providers():
+        chain = list(dict.fromkeys([provider, CPU]))
+        try:
+            session = onnxruntime.InferenceSession(
+                str(onnx_path), options, providers=chain, enable_fallback=False
+            )
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            if provider == CPU:
+                raise
+            reason = str(error).strip().splitlines()[0]
+        else:
+            if session.get_providers()[0] == provider:
+                return session
+            reason = "ONNX Runtime left it out"
+        _report_once(provider, reason)
+    raise AssertionError("unreachable: the CPU's provider is in every ONNX Runtime")
+
+
+def installed_providers() -> list[str]:
+    """The execution providers of this ONNX Runtime that `PROVIDERS` knows, in its order."""
+    return [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+
+
+def provider(onnx_path: Path) -> str:
+    """The execution provider that runs this file here: CUDA, TensorRT, OpenVINO, CoreML or CPU."""
+    return PROVIDERS[open_session(onnx_path).get_providers()[0]]
+
+
+@functools.cache
+def _report_once(provider: str, reason: str) -> None:
+    say(
+        f"Warning: {PROVIDERS[provider]} is installed but does not load ({reason}); the next "
+        "execution provider is used, the CPU at last. Install its libraries to use it."
+    )
 
 
 def recipe_of(onnx_path: Path) -> dict[str, str]:
@@ -162,16 +341,20 @@ def photo_digest(path: Path) -> bytes:
 def vector_cache(stem: str, key: str, dimension: int) -> Iterator[VectorCache]:
     """The vectors of one model, locked so that two notebooks do not extract the same photos."""
     folder = load_settings().build_dir / "vectors" / f"{stem}-{key[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield VectorCache(folder, dimension)
+    with ExitStack() as stack:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((folder / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            cache = VectorCache(folder, dimension)
+        yield cache
 
 
 class VectorCache:
     """Two files that only grow: `keys` (SHA-256 per photo) and `vectors` (float32 rows).
 
-    A vector is written before its key. What a killed process left over is cut off on opening.
+    A vector is written before its key. What a killed process or a full disk left over is cut off
+    on opening.
     """
 
     def __init__(self, folder: Path, dimension: int):
@@ -194,28 +377,27 @@ class VectorCache:
         }
 
     def append(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
-        """Add vectors float32 [len(keys), d]."""
-        for path, blob in ((self.vectors, vectors.tobytes()), (self.keys, b"".join(keys))):
-            with path.open("ab") as file:
-                file.write(blob)
+        """Add vectors float32 [len(keys), d]. Raises TutorialError where the disk is full."""
+        with writing(self.keys.parent):
+            for path, blob in ((self.vectors, vectors.tobytes()), (self.keys, b"".join(keys))):
+                with path.open("ab") as file:
+                    file.write(blob)
         self.count += len(keys)
 
-    def read(self, rows: Sequence[int]) -> np.ndarray:
-        """Vectors float32 [len(rows), d]."""
-        if not rows:
+    def read(self, keys: Sequence[bytes]) -> np.ndarray:
+        """Vectors float32 [len(keys), d] of photos that are in the cache.
+
+        Above 64 MiB they are copied into a file without a name, which goes with the array.
+        """
+        if not keys:
             return np.empty((0, self.dimension), np.float32)
+        numbers = self.rows()
+        rows = np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
         stored = np.memmap(self.vectors, np.float32, "r", shape=(self.count, self.dimension))
-        return np.array(stored[rows])
-
-
-def feature_maps(onnx_path: Path, paths: Sequence[Path], *, batch_size: int = 8) -> np.ndarray:
-    """What the vectors are pooled from, not cached: float32 [len(paths), h, w, d].
-
-    Rows in the order of `paths`, of at least one photo; 7 × 7 places for pixels of 224 × 224,
-    0.4 MB a photo for ResNet50. Raises TutorialError as `extract` does.
-    """
-    session = open_session(onnx_path)
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        batches = prefetch(pool, recipe_of(onnx_path), paths, batch_size)
-        found = [session.run(["feature_map"], {"image": pixels})[0] for pixels in batches]
-    return np.concatenate(found)
+        if len(rows) * stored.strides[0] <= IN_MEMORY_BYTES:
+            return np.array(stored[rows])
+        with writing(self.keys.parent), TemporaryFile(dir=self.keys.parent) as file:
+            for start in range(0, len(rows), READ_ROWS):
+                file.write(stored[rows[start : start + READ_ROWS]].tobytes())
+            file.flush()
+            return np.memmap(file, np.float32, "c", shape=(len(rows), self.dimension))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import joblib
 import numpy as np
+import onnxruntime
 
-from helpers.extraction import cached_vectors, open_session, prefetch, recipe_of
+from helpers.extraction import Embedder, Preparation, cached_vectors, open_session, recipe_of
 from helpers.models import Recipe
 
 POOLINGS = ("max", "average", "gem")
 GEM_POWER = 3
-BATCH_SIZE = 4
 
 PREPARATIONS = [
     *(
@@ -43,32 +42,25 @@ def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np
     about = recipe_of(onnx_path)
     preparation = {key: str(value).lower() for key, value in asdict(recipe).items()}
     pooling = preparation.pop("pooling")
-    props = {**about, **preparation}
     key = json.dumps([about["cache_key"], preparation, POOLINGS, GEM_POWER], sort_keys=True)
     dimension = int(about["dimension"])
-    rows = cached_vectors(
-        f"{about['model']}-{'-'.join(preparation.values())}",
-        hashlib.sha256(key.encode()).hexdigest(),
-        len(POOLINGS) * dimension,
-        paths,
-        lambda missing: pooled_ways(onnx_path, missing, props),
-        batch_size=BATCH_SIZE,
-        progress=True,
+    all_poolings = Embedder(
+        stem=f"{about['model']}-{'-'.join(preparation.values())}",
+        key=hashlib.sha256(key.encode()).hexdigest(),
+        dimension=len(POOLINGS) * dimension,
+        preparation=Preparation(recipe.input_size, recipe.resize, recipe.crop),
+        load=lambda threads: functools.partial(pooled_ways, open_session(onnx_path, threads)),
     )
+    [rows] = cached_vectors([all_poolings], paths)
     start = POOLINGS.index(pooling) * dimension
     return rows[:, start : start + dimension]
 
 
-def pooled_ways(
-    onnx_path: Path, paths: Sequence[Path], props: dict[str, str]
-) -> Iterator[np.ndarray]:
-    """Batches float32 [≤ 4, 3 d]: the unit vectors of all POOLINGS, one after another."""
-    session = open_session(onnx_path)
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        for pixels in prefetch(pool, props, paths, BATCH_SIZE):
-            [maps] = session.run(["feature_map"], {"image": pixels})
-            ways = (maps.max((1, 2)), maps.mean((1, 2)), generalised_mean(maps))
-            yield np.hstack([way / np.linalg.norm(way, axis=1, keepdims=True) for way in ways])
+def pooled_ways(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
+    """float32 [n, 3 d]: the unit vectors of all POOLINGS, one after another."""
+    [maps] = session.run(["feature_map"], {"image": pixels})
+    ways = (maps.max((1, 2)), maps.mean((1, 2)), generalised_mean(maps))
+    return np.hstack([way / np.linalg.norm(way, axis=1, keepdims=True) for way in ways])
 
 
 def generalised_mean(maps: np.ndarray) -> np.ndarray:

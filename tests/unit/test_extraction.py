@@ -23,15 +23,15 @@ def build(tmp_path, monkeypatch):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The number of photos that really went through the network."""
+    """The photos that were really decoded, for the network to see."""
     passed = []
-    embed = extraction.embed
+    prepare = extraction.prepare
 
-    def count(onnx_path, paths, **options):
-        passed.extend(paths)
-        return embed(onnx_path, paths, **options)
+    def count(path, preparation):
+        passed.append(path)
+        return prepare(path, preparation)
 
-    monkeypatch.setattr(extraction, "embed", count)
+    monkeypatch.setattr(extraction, "prepare", count)
     return passed
 
 

@@ -7,10 +7,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from helpers import TutorialError
-from helpers.images import load_pixels, open_photo
+from helpers.images import RESIZE, load_pixels, open_photo
 
 rng = np.random.default_rng(0)
 RGB = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -214,3 +214,28 @@ def test_bilinear_and_lanczos_average_nearest_picks(tmp_path):
 def test_unknown_resize_is_refused(tmp_path):
     with pytest.raises(TutorialError, match="resize='cubic'.*nearest, bilinear, lanczos"):
         load_pixels(tmp_path / "a.png", 8, "cubic")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("resize", ["bilinear", "lanczos"])
+@pytest.mark.parametrize("crop", [False, True])
+def test_scaled_decoding_keeps_the_pixels(tmp_path, photos, orientation, resize, crop):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for number, source in enumerate(photos[:1]):
+        with Image.open(source) as photo:
+            large = photo.resize((2560, 1920), Image.Resampling.BICUBIC)
+        path = save(large, tmp_path / f"{number}.jpg", quality=92, exif=exif)
+        assert min(open_photo(path, 2 * 224).size) == 480, "decoded at a quarter"
+        whole = open_photo(path)
+        fitted = ImageOps.fit if crop else Image.Image.resize
+        exact = np.asarray(fitted(whole, (224, 224), RESIZE[resize]), np.int16)
+        difference = np.abs(load_pixels(path, 224, resize, crop) - exact)
+        assert difference.mean() < 1 and np.percentile(difference, 99) <= 8
+
+
+def test_nearest_is_never_decoded_at_a_fraction(tmp_path):
+    noise = rng.integers(0, 256, (1200, 1600, 3), dtype=np.uint8)
+    path = save(Image.fromarray(noise), tmp_path / "a.jpg")
+    exact = open_photo(path).resize((224, 224), Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(load_pixels(path, 224, "nearest"), np.asarray(exact))
