@@ -1,0 +1,369 @@
+"""The explorer: choose a query, see what two models find, vote. For JupyterLab, without a network.
+
+The photos are one anywidget (`photo_browser.js`), because no widget of ipywidgets is both a picture
+and a button: `Image` and `HTML` send no clicks, `Button` holds no picture, `FileUpload` takes no
+dropped files. The other controls are ipywidgets.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import anywidget
+import ipywidgets as widgets
+import numpy as np
+import traitlets
+from PIL import Image, ImageOps
+
+from helpers import explanation, explorer, extraction, plots, votes
+from helpers.datasets import ImageDataset, ImageRecord, open_dataset
+from helpers.explorer import Answer, Choice, Result, Stores, Variant
+from helpers.images import open_photo
+from helpers.settings import TutorialError, resolve
+
+THUMBNAIL = (160, 160)
+STRIP = 40
+ALL = "all categories"
+SIDES = ("left", "right")
+FIT = {"width": "auto"}
+ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 10px"}
+
+
+class PhotoBrowser(anywidget.AnyWidget):
+    """Thumbnails as buttons: a strip of queries, the query, and rows of results."""
+
+    _esm = Path(__file__).with_name("photo_browser.js")
+    _css = Path(__file__).with_name("photo_browser.css")
+    strip = traitlets.List().tag(sync=True)
+    query = traitlets.Dict().tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+    message = traitlets.Unicode().tag(sync=True)
+    explanation = traitlets.Dict().tag(sync=True)
+
+
+class Explorer(widgets.VBox):
+    """Two models side by side for one query, updated by every choice.
+
+    Args:
+        dataset: the photos; None opens the one that `DATASET` names.
+        left, right: the models to start with.
+
+    Raises TutorialError where the photos or a service cannot be used at the start; later errors
+    are shown as a sentence inside the widget, which goes on working.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset | None = None,
+        left: Variant = Variant("resnet50"),  # noqa: B008 frozen
+        right: Variant = Variant("vgg16"),  # noqa: B008 frozen
+    ):
+        self.dataset = dataset or open_dataset()
+        self.stores = Stores(self.dataset)
+        self.choice = Choice(
+            self.dataset.records[0], left, right, count=min(6, len(self.dataset) - 1)
+        )
+        self.answer: Answer | None = None
+        self.swapped = False
+        self.uploads = tempfile.TemporaryDirectory(prefix="explorer-")
+        self.photos = PhotoBrowser()
+        self.photos.on_msg(self._on_photo)
+        self._make_controls()
+        self._show_strip()
+        self.answer = explorer.answer(self.stores, self.choice)
+        self._show()
+        self._show_tally()
+        super().__init__([self.settings, self.photos, self.voting])
+
+    def _repr_mimebundle_(self, **options) -> dict:
+        """Beside the live view a sentence for pages without a kernel."""
+        bundle = super()._repr_mimebundle_(**options)
+        sentence = "The explorer needs a running kernel: open this notebook with `make lab`."
+        return {**bundle, "text/plain": sentence}
+
+    # --- controls -----------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        variants = [
+            (variant.label + ("" if variant.converted else " (made on first use)"), variant)
+            for variant in explorer.variants()
+        ]
+        categories = [(ALL, "")] + [
+            (f"{name} ({count})", name) for name, count in self.dataset.categories.items()
+        ]
+        self.left = _control(widgets.Dropdown, "Left", options=variants, value=self.choice.left)
+        self.right = _control(widgets.Dropdown, "Right", options=variants, value=self.choice.right)
+        self.metric = _control(
+            widgets.Dropdown,
+            "Score",
+            options=[(title, name) for name, title in explorer.METRICS.items()],
+            value=self.choice.metric,
+        )
+        self.count = _control(
+            widgets.IntText, "Results", value=self.choice.count, continuous_update=False
+        )
+        self.category = _control(widgets.Dropdown, "Only", options=categories, value="")
+        self.weight = _control(
+            widgets.FloatSlider, "Fusion", value=self.choice.weight, min=0, max=1, step=0.05
+        )
+        self.weight.tooltip = "0: the left model alone, 1: the right one alone"
+        self.queries = _control(widgets.Dropdown, "Queries", options=categories, value="")
+        self.random = widgets.Button(description="Random query", icon="random", layout=FIT)
+        self.explain = widgets.Checkbox(description="Explain on click", indent=False, layout=FIT)
+        self.blind = widgets.Checkbox(description="Blind", indent=False, layout=FIT)
+        for name in ("left", "right", "metric", "count", "category", "weight"):
+            getattr(self, name).observe(self._on_setting, "value")
+        self.queries.observe(lambda _: self._guarded(self._show_strip), "value")
+        self.random.on_click(lambda _: self.ask(random.choice(self._strip_records())))
+        self.blind.observe(self._on_blind, "value")
+        self.settings = widgets.GridBox(
+            [self.left, self.right, self.metric, self.count, self.category, self.weight]
+            + [self.queries, widgets.Box([self.random, self.explain, self.blind], layout=ROW)],
+            layout=widgets.Layout(
+                grid_template_columns="repeat(auto-fit, minmax(17rem, 1fr))", grid_gap="2px 12px"
+            ),
+        )
+        self.tally = widgets.HTML()
+        buttons = []
+        for answer, text in zip(
+            votes.ANSWERS, ("Left is better", "Right is better", "Same"), strict=True
+        ):
+            button = widgets.Button(description=text)
+            button.on_click(lambda _, answer=answer: self._guarded(self._vote, answer))
+            buttons.append(button)
+        self.voting = widgets.Box([*buttons, self.tally], layout=ROW)
+
+    # --- what the reader does -----------------------------------------------------------------
+
+    def ask(self, query: ImageRecord) -> None:
+        """Search for a photo of the dataset; `Explorer.ask_file` takes any other."""
+        self.swapped = self.blind.value and random.random() < 0.5
+        self._update(query=query)
+
+    def ask_file(self, name: str, content: bytes) -> None:
+        """Search for a photo of the reader's own, given as the bytes of a file."""
+        path = Path(self.uploads.name) / Path(name).name
+        path.write_bytes(content)
+        open_photo(path)
+        self.ask(ImageRecord(explorer.OWN_PHOTO, path, frozenset()))
+
+    def _on_photo(self, _widget: object, message: dict, buffers: list) -> None:
+        self._guarded(self._handle, message, buffers)
+
+    def _handle(self, message: dict, buffers: list) -> None:
+        if message["kind"] == "large":
+            raise TutorialError(f"{message['name']!r} is larger than 8 MB: drop a smaller copy.")
+        if message["kind"] == "file":
+            self.ask_file(message["name"], bytes(buffers[0]))
+            return
+        record = self.dataset.by_id[message["id"]]
+        if self.explain.value and not self.blind.value and message["place"] != "strip":
+            self._explain(record)
+        else:
+            self.ask(record)
+
+    def _on_setting(self, _change: object) -> None:
+        self._update(
+            left=self.left.value,
+            right=self.right.value,
+            metric=self.metric.value,
+            count=self.count.value,
+            category=self.category.value or None,
+            weight=self.weight.value,
+        )
+
+    def _on_blind(self, _change: object) -> None:
+        hidden = "none" if self.blind.value else None
+        for control in (self.left, self.right, self.metric, self.weight, self.explain):
+            control.layout.display = hidden
+        self.ask(self.choice.query)
+        self._guarded(self._show_tally)
+
+    def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
+        """Run an action of the reader's; what goes wrong becomes a sentence in the widget."""
+        try:
+            self.photos.message = ""
+            action(*arguments)
+        except TutorialError as error:
+            self.photos.message = str(error)
+
+    def _update(self, **chosen: object) -> None:
+        self._guarded(self._search, replace(self.choice, **chosen))
+
+    def _search(self, choice: Choice) -> None:
+        models_changed = {choice.left, choice.right} != {self.choice.left, self.choice.right}
+        if not all(variant in self.stores.known for variant in (choice.left, choice.right)):
+            self.photos.message = "Preparing the models: converting, extracting, storing …"
+        self.choice = choice  # kept even if the search fails: choosing again tries again
+        self.answer = explorer.answer(self.stores, choice)
+        self._show()
+        if models_changed:
+            self._show_tally()
+
+    def _vote(self, better: str) -> None:
+        left, right = self._models()
+        if better != "same" and self.swapped:
+            better = SIDES[1 - SIDES.index(better)]
+        query = self.choice.query
+        name = str(query.id)
+        if query.id == explorer.OWN_PHOTO:
+            name = hashlib.sha256(query.path.read_bytes()).hexdigest()[:12]
+        votes.save_vote(votes.Vote(self.dataset.slug, name, left, right, better, self.blind.value))
+        self._show_tally()
+        if self.blind.value:  # the next one, before a second look spoils it
+            self.ask(random.choice(self._strip_records()))
+
+    # --- what the reader sees -----------------------------------------------------------------
+
+    def _models(self) -> tuple[str, str]:
+        return self.choice.left.label, self.choice.right.label
+
+    def _strip_records(self) -> list[ImageRecord]:
+        """The photos to choose from: of one category or all, evenly spread."""
+        wanted = self.queries.value
+        records = [one for one in self.dataset if not wanted or wanted in one.labels]
+        rows = np.linspace(0, len(records) - 1, min(STRIP, len(records))).astype(int)
+        return [records[row] for row in rows]
+
+    def _show_strip(self) -> None:
+        self.photos.strip = [_photo(record.id, record.path, record.labels, []) for record in
+                             self._strip_records()]  # fmt: skip
+
+    def _show(self) -> None:
+        query, answer = self.choice.query, self.answer
+        name = "Your photo" if query.id == explorer.OWN_PHOTO else "Query"
+        labels = ", ".join(sorted(query.labels))
+        self.photos.query = _photo(query.id, query.path, query.labels, [name, labels])
+        rows = [(self.choice.left.label, answer.left, "left"),
+                (self.choice.right.label, answer.right, "right")]  # fmt: skip
+        if self.blind.value:
+            shown = rows[::-1] if self.swapped else rows
+            rows = [(side.capitalize(), results, side)
+                    for side, (_, results, _) in zip(SIDES, shown, strict=True)]  # fmt: skip
+        else:
+            share = f"{1 - self.choice.weight:.0%} left, {self.choice.weight:.0%} right"
+            rows.append((f"Combined: {share}", answer.combined, "combined"))
+        self.photos.rows = [
+            {
+                "name": name,
+                "title": title,
+                "photos": [self._result(result, name) for result in results],
+            }
+            for title, results, name in rows
+        ]
+        self.photos.explanation = {}
+        self.photos.message = answer.notice
+
+    def _result(self, result: Result, row: str) -> dict:
+        hit = result.hit
+        score = "" if self.blind.value else f" · {self._score_name(row)} {result.score:.3f}"
+        lines = [f"{hit.rank}{score}", self._movement(result, row)]
+        if self.choice.query.labels:
+            lines.append("✓ " + ", ".join(sorted(result.shared)) if result.shared else "✗")
+        photo = _photo(hit.id, resolve(hit.path), hit.labels, lines)
+        photo["alt"] = f"Result {hit.rank}: {photo['alt']}"
+        return {**photo, "match": bool(result.shared)}
+
+    def _score_name(self, row: str) -> str:
+        if row == "combined":
+            return "score"
+        return {"L2": "d²", "COSINE": "cos", "IP": "ip"}[self.choice.metric]
+
+    def _movement(self, result: Result, row: str) -> str:
+        """Where else the photo stands: ▲ if this model ranks it higher than the other does."""
+        if row == "combined":
+            places = [rank or f"beyond {explorer.DEPTH}" for rank in result.elsewhere]
+            return f"left {places[0]}, right {places[1]}"
+        [other] = result.elsewhere
+        if other is None:
+            return f"new, beyond {explorer.DEPTH} there"
+        if other > len(self.answer.left):
+            return f"new, {other} there"
+        change = other - result.hit.rank
+        return f"▲ {change}" if change > 0 else f"▼ {-change}" if change < 0 else "= same rank"
+
+    def _explain(self, record: ImageRecord) -> None:
+        """Heat maps of notebook 07: where the similarity of the query and a result comes from."""
+        self.photos.message = "Computing the heat maps …"
+        query, shown = self.choice.query, {}
+        for variant in (self.choice.left, self.choice.right):
+            stored = self.stores(variant)
+            paths = [query.path, record.path]
+            features = extraction.feature_maps(stored.onnx_path, paths)
+            recipe = stored.model.recipe
+            split = explanation.similarity_maps(*features, recipe.pooling)
+            seen = [self._as_seen(path, recipe.crop) for path in paths]
+            shown[variant.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
+        figure = io.BytesIO()
+        plots.match_maps(shown, ("query", "result")).savefig(figure, format="png", dpi=80)
+        photo = plots.names(record.labels)
+        self.photos.explanation = {
+            "src": _data_uri(figure.getvalue(), "png"),
+            "alt": f"Heat maps of both models: where the query and a result ({photo}) are alike",
+        }
+        self.photos.message = ""
+
+    def _as_seen(self, path: Path, crop: bool) -> Path:
+        """The photo without what a recipe's centre crop cuts off, for the maps to lie on."""
+        if not crop:
+            return path
+        photo = open_photo(path)
+        square = Path(self.uploads.name) / f"square-{path.stem}.png"
+        ImageOps.fit(photo, (min(photo.size),) * 2).save(square)
+        return square
+
+    def _show_tally(self) -> None:
+        left, right = self._models()
+        found = votes.tally(votes.load_votes(), self.dataset.slug, left, right)
+        total = found.first + found.second + found.same
+        if self.blind.value:
+            self.tally.value = f"{total} votes so far; switch Blind off to see for whom."
+            return
+        self.tally.value = (
+            f"Your votes: {left} <b>{found.first}</b>, {right} <b>{found.second}</b>, "
+            f"same <b>{found.same}</b>. Sign test: p = {found.p_value:.3f}"
+        )
+
+
+def _control(kind: type[widgets.Widget], description: str, **options: object) -> widgets.Widget:
+    return kind(
+        description=description,
+        style={"description_width": "4.5rem"},
+        layout=widgets.Layout(width="auto"),
+        **options,
+    )
+
+
+def _photo(id_: int, path: Path, labels: frozenset[str], lines: list[str]) -> dict:
+    """A thumbnail as the browser takes it."""
+    return {
+        "id": id_,
+        "src": thumbnail_uri(path),
+        "alt": ", ".join(sorted(labels)) or "photo without label",
+        "lines": [line for line in lines if line],
+    }
+
+
+@lru_cache(maxsize=4096)
+def thumbnail_uri(path: Path) -> str:
+    """A whole photo, at most 160 pixels wide and high, as the text of a JPEG data URI.
+
+    Raises TutorialError if the photo cannot be read.
+    """
+    photo = open_photo(path)
+    photo.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    photo.save(content, "JPEG", quality=82)
+    return _data_uri(content.getvalue(), "jpeg")
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
