@@ -151,27 +151,30 @@ def store(
     starts = range(0, len(ids), batch_size)
     for start in track(starts, total=len(starts), unit="batches", label=name, enabled=progress):
         batch = slice(start, start + batch_size)
-        rows = [
-            {
-                "id": int(id_),
-                "vector": vector,
-                "path": _escape(path),
-                "labels": sorted(map(_escape, names)),
-            }
-            for id_, vector, path, names in zip(
-                ids[batch], vectors[batch], paths[batch], labels[batch], strict=True
-            )
-        ]
-        returned += client.upsert(name, rows)["ids"]
-    client.flush(name)
-    _delete_others(client, name, returned)
-    rows_stored = count(client, name)
-    if rows_stored != len(ids):
-        raise TutorialError(
-            f"The collection {name!r} holds {rows_stored} rows after {len(ids)} were stored: drop "
-            f'it with `client.drop_collection("{name}")` and run notebook 03 again.'
-        )
+        returned += upsert(client, name, ids[batch], vectors[batch], paths[batch], labels[batch])
+    keep_only(client, name, returned)
     return returned
+
+
+def upsert(
+    client: MilvusClient,
+    name: str,
+    ids: Sequence[int],
+    vectors: np.ndarray,
+    paths: Sequence[str],
+    labels: Sequence[Collection[str]],
+) -> list[int]:
+    """Insert these rows, or replace those with their ids; takes and returns what `store` does."""
+    rows = [
+        {
+            "id": int(id_),
+            "vector": vector,
+            "path": _escape(path),
+            "labels": sorted(map(_escape, names)),
+        }
+        for id_, vector, path, names in zip(ids, vectors, paths, labels, strict=True)
+    ]
+    return client.upsert(name, rows)["ids"]
 
 
 def _check_rows(
@@ -194,6 +197,21 @@ def _check_rows(
     longest = max(map(_escape, paths), key=lambda path: len(path.encode()), default="")
     if len(longest.encode()) > PATH_BYTES:
         raise TutorialError(f"The path {longest!r} exceeds {PATH_BYTES} bytes: shorten it.")
+
+
+def keep_only(client: MilvusClient, name: str, ids: Collection[int]) -> None:
+    """Delete all rows but those with these ids, none of which may be missing.
+
+    Raises TutorialError where the collection ends up with another number of rows.
+    """
+    client.flush(name)
+    _delete_others(client, name, ids)
+    rows_stored = count(client, name)
+    if rows_stored != len(ids):
+        raise TutorialError(
+            f"The collection {name!r} holds {rows_stored} rows after {len(ids)} were stored: drop "
+            f'it with `client.drop_collection("{name}")` and run notebook 03 again.'
+        )
 
 
 def _delete_others(client: MilvusClient, name: str, ids: Collection[int]) -> None:

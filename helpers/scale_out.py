@@ -1,0 +1,136 @@
+"""Extraction on Ray Data: workers that each hold one ONNX session write to the same Milvus."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import redis
+from pymilvus import MilvusClient
+
+from helpers import path_store, vector_store
+from helpers.conversion import onnx_model
+from helpers.datasets import ImageDataset
+from helpers.extraction import embed, open_session
+from helpers.models import embedding_model
+from helpers.services import connect_milvus, milvus_uri
+from helpers.settings import TutorialError, load_settings, relative_path, resolve
+
+REQUIREMENTS = "requirements-scale.txt"
+
+
+def has_ray() -> bool:
+    """Whether Ray, which is optional, is installed."""
+    return find_spec("ray") is not None
+
+
+def start_ray() -> str:
+    """Join the cluster that `RAY_ADDRESS` names, or start Ray on this machine's loopback alone.
+
+    Returns a sentence that says which. Raises TutorialError where Ray is not installed, and for a
+    cluster beside an embedded Milvus, which its machines could not reach.
+    """
+    if not has_ray():
+        raise TutorialError(
+            f"Ray is not installed: `pip install -r {REQUIREMENTS} -c constraints.txt`, or skip "
+            "this part."
+        )
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    if address and not load_settings().milvus_uri:
+        raise TutorialError(
+            "RAY_ADDRESS names a cluster, but Milvus is the embedded one, which only this machine "
+            "can reach: set MILVUS_URI and REDIS_URL as well, or unset RAY_ADDRESS."
+        )
+    if not ray.is_initialized():
+        local = {} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(log_to_driver=False, logging_level="error", **local)
+    return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
+
+
+class Embedder:
+    """One of Ray's actors: opens the network once, then turns batches of photos into rows."""
+
+    def __init__(self, onnx_path: str, collection: str, environment: dict[str, str]) -> None:
+        os.environ.update(environment)
+        self.onnx_path, self.collection = Path(onnx_path), collection
+        open_session(self.onnx_path)  # once; `embed` takes up the open one
+        self.milvus = connect_milvus()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """`id` int64 [n], `path` and `labels` (tab-separated) [n] → the ids that Milvus took."""
+        paths = batch["path"].tolist()
+        vectors = np.concatenate(list(embed(self.onnx_path, list(map(resolve, paths)))))
+        labels = [set(filter(None, names.split("\t"))) for names in batch["labels"]]
+        ids = batch["id"].tolist()
+        return {
+            "id": np.array(
+                vector_store.upsert(self.milvus, self.collection, ids, vectors, paths, labels)
+            )
+        }
+
+
+def store_with_ray(
+    dataset: ImageDataset,
+    name: str,
+    *,
+    milvus: MilvusClient,
+    redis: redis.Redis,
+    workers: int = 1,
+    batch_size: int = 32,
+    preset: str = "article",
+    precision: str = "fp32",
+) -> tuple[str, int]:
+    """`search.store_dataset`, the extraction and the inserts on Ray's workers.
+
+    The vectors never pass through this process: each worker writes its own to Milvus. What Milvus
+    has acknowledged is written to Redis here, and rows of other photos are deleted, so that both
+    hold exactly the dataset, as after `store_dataset`. On a cluster every machine needs this
+    checkout, `build/models` and the photos under the same paths.
+
+    Args:
+        dataset, name, preset, precision, milvus, redis: as in `store_dataset`.
+        workers: actors; one per machine, because one session uses all of a machine's cores.
+        batch_size: photos per call of an actor, and rows per upsert.
+
+    Returns:
+        The collection's name and its number of rows.
+
+    Raises:
+        TutorialError: as `start_ray` and `store_dataset`.
+    """
+    start_ray()
+    import ray
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    model = embedding_model(name, preset)
+    onnx_path = onnx_model(name, preset=preset, precision=precision)
+    collection = vector_store.collection_name(dataset.slug, name, preset, precision)
+    description = {**model.description(), "precision": precision}
+    vector_store.ensure_collection(milvus, collection, model.dimension, description=description)
+    settings = load_settings()
+    environment = {
+        "MILVUS_URI": milvus_uri(),
+        "MILVUS_TOKEN": settings.milvus_token or "",
+        "BUILD_DIR": str(settings.build_dir),
+    }
+    paths = {record.id: relative_path(record.path) for record in dataset}
+    items = [
+        {"id": record.id, "path": paths[record.id], "labels": "\t".join(record.labels)}
+        for record in dataset
+    ]
+    stored = ray.data.from_items(items).map_batches(
+        Embedder,
+        fn_constructor_args=(str(onnx_path), collection, environment),
+        batch_size=batch_size,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+    )
+    ids = [row["id"] for row in stored.iter_rows()]
+    vector_store.keep_only(milvus, collection, ids)
+    key = path_store.paths_key(dataset.slug, name, preset, precision)
+    path_store.save_paths(redis, key, {id_: paths[id_] for id_ in ids})
+    return collection, len(ids)
