@@ -318,6 +318,8 @@ def _read_split(file: Path) -> _Split:
             raise wrong(f"lists the image id {image_id} twice")
         if not _is_plain_name(file_name):
             raise wrong(f"lists {file_name!r}, which is not the plain name of a file")
+        if not all(type(pixels) is int and pixels > 0 for pixels in size):
+            raise wrong(f"gives the image {image_id} the size {size}")
         file_names[image_id], sizes[image_id] = file_name, size
     (file_name, count), *_ = Counter(file_names.values()).most_common(1) or [("", 0)]
     if count > 1:
@@ -325,10 +327,12 @@ def _read_split(file: Path) -> _Split:
 
     objects: dict[int, list[Annotation]] = {image_id: [] for image_id in file_names}
     for image_id, category_id, bbox, segmentation in annotations:
-        if image_id not in objects:
+        if type(image_id) is not int or image_id not in objects:
             raise wrong(f"has an annotation for the unknown image {image_id!r}")
-        if category_id not in names:
+        if type(category_id) is not int or category_id not in names:
             raise wrong(f"has an annotation of the unknown category {category_id!r}")
+        if len(bbox) != 4 or not all(isinstance(n, int | float) and math.isfinite(n) for n in bbox):
+            raise wrong(f"has an annotation of image {image_id} with the box {bbox}")
         annotation = Annotation(names[category_id], bbox, sizes[image_id], segmentation)
         objects[image_id].append(annotation)
     return _Split(
@@ -343,6 +347,7 @@ def _is_plain_name(name: object) -> bool:
     """Whether a name stays in its folder on every system: no separator, drive, `..` or NUL."""
     return (
         isinstance(name, str)
+        and not re.search("[\ud800-\udfff]", name)  # no file can be called that
         and name not in {"", ".", ".."}
         and "\0" not in name
         and PurePosixPath(name).name == PureWindowsPath(name).name == name

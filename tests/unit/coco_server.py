@@ -21,7 +21,7 @@ class CocoServer(ThreadingHTTPServer):
     """Serves a folder in COCO's layout; `url` is what COCO_BASE_URL takes.
 
     `faults[path]` lists what goes wrong with the next requests of a path: `503`, `404`,
-    `truncated`, `html`, `redirect`, `stalled` (half of it, then nothing until the client hangs up or
+    `truncated`, `html`, `redirect`, `stalled` (half, then nothing until
     `go_on` is set). After `photos_left` photos the server dies in the middle of
     one. `asked` lists the requests as "GET /path", `sent` counts the body bytes by path.
     """

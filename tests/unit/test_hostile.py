@@ -1,4 +1,4 @@
-"""Hostile and odd input is refused with its name, or works; secrets stay secret; nothing runs it."""
+"""Hostile and odd input is refused by name, or works; secrets stay secret; nothing is executed."""
 
 import ast
 import io
