@@ -37,6 +37,7 @@ PACKAGES = ("milvus==2.3.5", "setuptools<80")
 ENVIRONMENT = ROOT / "build/milvus-venv"
 PROGRAM = ENVIRONMENT / "server"
 IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--")
+WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")  # the server ends when the forwarder does
 INNER_PORT = 19530
 HEALTH = "http://127.0.0.1:9091/healthz"
 START_SECONDS = 120
@@ -114,7 +115,7 @@ class Server:
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            signal_process(self.pid or self._process.pid, signal.SIGKILL)
             self._process.wait()
         if self._process.stdin:
             self._process.stdin.close()
@@ -218,7 +219,10 @@ def milvus_program() -> Path:
     """The unpacked server, installed when it is not there yet. Raises CannotRun."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise CannotRun("the package milvus 2.3.5 holds a server for x86-64 Linux only")
-    run([*IN_NAMESPACE, "true"], "this machine allows no network namespace of one's own")
+    run(
+        [*IN_NAMESPACE, *WITH_PARENT, "true"],
+        "this machine allows no network namespace of one's own",
+    )
     ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
     with ENVIRONMENT.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -279,7 +283,7 @@ async def forward(outside: int, command: list[str]) -> None:
     """
     loopback_up()
     milvus = await asyncio.create_subprocess_exec(
-        *command, stdin=subprocess.DEVNULL, stdout=sys.stderr
+        *WITH_PARENT, *command, stdin=subprocess.DEVNULL, stdout=sys.stderr
     )
     asyncio.get_running_loop().add_reader(
         sys.stdin, lambda: milvus.returncode is None and milvus.kill()
@@ -345,6 +349,8 @@ def main() -> None:
                 started.append(server)
                 print(f"export {setting}={server.uri}", flush=True)
             print("# Ctrl-C stops both", flush=True)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script ignores it
             signal.pause()
         except (KeyboardInterrupt, CannotRun) as end:
             print(str(end) or "stopping", file=sys.stderr)
