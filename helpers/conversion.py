@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import numpy as np
 import onnx
 
 import helpers
-from helpers.files import written_whole
+from helpers.files import remove_leftovers, writing, written_whole
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.progress import say
 from helpers.quantization import (
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 PRECISIONS = ("fp32", "int8")
+NO_SPACE = os.strerror(errno.ENOSPC)
 AXES = {"image": "NHWC", "embedding": "ND", "feature_map": "NhwD"}
 
 
@@ -51,21 +54,32 @@ def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -
     """
     model = embedding_model(name, preset)
     target = onnx_path(model, precision)
-    with one_at_a_time(target):
+    with writing(target.parent), one_at_a_time(target):
         if is_current(target, model, precision):
             return target
         if precision == "int8":
             return quantized(model)
         say(f"{model.title}: converting to ONNX, half a minute …")
-        saved_model = save_saved_model(keras_embedder(model), work_folder(model))
-        converted = saved_model.with_suffix(".onnx")
-        command = tf2onnx_command(saved_model, converted)
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise TutorialError(
-                f"tf2onnx could not convert {model.title}: {done.stderr.strip().splitlines()[-1]}"
-            )
-        return add_metadata(converted, model)
+        folder = work_folder(model)
+        try:
+            return convert(keras_embedder(model), folder, model)
+        finally:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def convert(embedder: keras.Model, folder: Path, model: EmbeddingModel) -> Path:
+    """`embedder` as SavedModel in `folder`, through tf2onnx, with its metadata in its place."""
+    saved_model = save_saved_model(embedder, folder)
+    converted = saved_model.with_suffix(".onnx")
+    command = tf2onnx_command(saved_model, converted)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if NO_SPACE in done.stderr:
+        raise OSError(errno.ENOSPC, NO_SPACE)
+    if done.returncode:
+        raise TutorialError(
+            f"tf2onnx could not convert {model.title}: {done.stderr.strip().splitlines()[-1]}"
+        )
+    return add_metadata(converted, model)
 
 
 def quantized(model: EmbeddingModel) -> Path:
@@ -96,11 +110,16 @@ def onnx_path(model: EmbeddingModel, precision: str = "fp32") -> Path:
 
 
 def work_folder(model: EmbeddingModel) -> Path:
-    """An empty place for the SavedModel on its way to ONNX; `add_metadata` removes it."""
-    folder = onnx_path(model).with_suffix("") / "saved_model"
-    shutil.rmtree(folder.parent, ignore_errors=True)
-    folder.parent.mkdir(parents=True)
-    return folder
+    """An empty place for the SavedModel on its way to ONNX; `add_metadata` removes it.
+
+    Each process has its own: the tf2onnx of a killed one may still be writing to that one's.
+    """
+    target = onnx_path(model)
+    folder = target.with_name(f".{target.stem}.{os.getpid()}.part")
+    remove_leftovers(target.parent)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder / "saved_model"
 
 
 def keras_embedder(model: EmbeddingModel) -> keras.Model:
@@ -144,7 +163,12 @@ def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
 
     image = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
     serve = tf.function(lambda image: embedder(image), input_signature=[image])
-    tf.saved_model.save(embedder, str(folder), signatures=serve)
+    try:
+        tf.saved_model.save(embedder, str(folder), signatures=serve)
+    except tf.errors.ResourceExhaustedError as error:
+        if NO_SPACE in str(error):
+            raise OSError(errno.ENOSPC, NO_SPACE) from error
+        raise
     return folder
 
 
