@@ -114,12 +114,14 @@ def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> 
     `seconds`, while four threads search for one vector at a time.
 
     Returns counts, rates and latencies in ms; `errors` lists what went wrong in any thread,
-    `rows_expected` and `rows_found` are the rows afterwards.
+    `rows_expected` and `rows_found` are the rows afterwards. `found_itself` is the share of
+    searches whose first result is the stored vector that was asked for; HNSW misses a few.
     """
     client = MilvusClient(uri)
     filled(client, vectors[:rows])
     end = time.monotonic() + seconds
     latencies: list[list[float]] = [[] for _ in range(SEARCHERS)]
+    found_itself = [0] * SEARCHERS
     inserts: list[float] = []
     errors: list[str] = []
     inserted = 0
@@ -148,8 +150,9 @@ def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> 
                 consistency_level="Eventually",
             )
             latencies[searcher].append(time.perf_counter() - began)
-            if len(hits) != 10 or hits[0]["distance"] > 1e-4:
-                errors.append(f"row {row} does not find itself: {hits}")
+            if len(hits) != 10:
+                errors.append(f"row {row}: {len(hits)} results instead of 10")
+            found_itself[searcher] += hits[0]["id"] == row
 
     def guarded(work: Any, *args: Any) -> None:
         try:
@@ -178,6 +181,7 @@ def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> 
         "searches": len(searches),
         "searches_per_s": round(len(searches) / lasted, 1),
         **{f"search_p{p}_ms": round(float(np.percentile(searches, p)), 2) for p in (50, 95, 99)},
+        "found_itself": round(sum(found_itself) / len(searches), 4),
         "inserts_per_s": round(inserted / lasted, 1),
         "insert_call_p95_ms": round(float(np.percentile(inserts, 95)) * 1000, 1),
         "errors": errors,
