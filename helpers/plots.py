@@ -533,3 +533,41 @@ def object_shares(
         *axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(shares) + 1
     )
     return figure
+
+
+def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
+    """Latency against the number of vectors, one panel per server, one line per index.
+
+    studies: per server, `index_study.study`'s table. Each line ends with its index and the recall
+    there; a point is hollow where less than 95 % of the true neighbours were found. Both axes are
+    logarithmic.
+    """
+    figure = Figure(figsize=(5 * len(studies), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(studies), sharey=True, squeeze=False)[0]
+    order = list(dict.fromkeys(name for table in studies.values() for name in table["index"]))
+    for axes, (server, table) in zip(panels, studies.items(), strict=True):
+        ends = []
+        for name, line in table.groupby("index"):
+            place = order.index(name)
+            colour, marker = CYCLE[place % len(CYCLE)], "osD^vPX"[place % 7]
+            axes.plot(line["vectors"], line["p50_ms"], color=colour, linewidth=1.5)
+            for found, full in ((line["recall"] >= 0.95, True), (line["recall"] < 0.95, False)):
+                axes.plot(
+                    *(line.loc[found, column] for column in ("vectors", "p50_ms")),
+                    linestyle="none",
+                    marker=marker,
+                    color=colour,
+                    markerfacecolor=colour if full else "white",
+                )
+            last = line.iloc[-1]
+            ends.append((last["p50_ms"], last["vectors"], f"{name}, {last['recall']:.0%}", colour))
+        height = 0.0
+        axes.set(xscale="log", yscale="log", title=server, xlabel="vectors stored")
+        for p50, vectors, label, colour in sorted(ends):
+            height = max(p50, height * 1.35)  # labels one below the other, not on top of each other
+            axes.annotate(
+                label, (vectors, p50), (vectors * 1.25, height), color=colour, va="center", size=8
+            )
+        axes.set_xlim(right=table["vectors"].max() * 12)
+    panels[0].set_ylabel("ms per query, median")
+    return figure
