@@ -15,7 +15,7 @@ from pymilvus.exceptions import MilvusException
 from redis import RedisError
 
 from helpers import fusion, search, services
-from helpers.conversion import onnx_path
+from helpers.conversion import PRECISIONS, onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.models import NETWORKS, PRESETS, embedding_model
 from helpers.search import StoredModel
@@ -30,8 +30,6 @@ DEPTH = 200
 
 OWN_PHOTO = 0
 """Id of a query that is not in the dataset, whose ids are positive."""
-
-PRECISIONS = ("fp32",)
 
 
 @dataclass(frozen=True)
@@ -217,16 +215,16 @@ def _search(stores: Stores, variant: Variant, choice: Choice) -> list[Hit]:
             "filter_params": {"category": choice.category},
         }
     try:
-        with services.quiet_pymilvus():
-            stored = stores(variant)
-            vector = _query_vector(stores.dataset, stored, choice.query)
-            depth = min(max(DEPTH, choice.count), photos)
-            [hits] = search.search_stored(
-                stored, vector, depth, exclude=[choice.query.id], **filtered
-            )
-    except (MilvusException, grpc.RpcError, RedisError) as error:
+        stored = stores(variant)
+        vector = _query_vector(stores.dataset, stored, choice.query)
+        depth = min(max(DEPTH, choice.count), photos)
+        [hits] = search.search_stored(stored, vector, depth, exclude=[choice.query.id], **filtered)
+    except TutorialError as error:
+        cause = error.__context__  # what `services.answering` made a sentence of
+        if not isinstance(cause, (MilvusException, grpc.RpcError, RedisError)):
+            raise
         stores.forget()
-        server = "Redis" if isinstance(error, RedisError) else "Milvus"
+        server = "Redis" if isinstance(cause, RedisError) else "Milvus"
         raise TutorialError(
             f"{server} does not answer any more: choose a photo again to connect anew; an "
             f"embedded server is started again, one that {services.SETTINGS[server.lower()]} "

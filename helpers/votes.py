@@ -57,8 +57,9 @@ def load_votes() -> list[Vote]:
     if not path.exists():
         return []
     try:
-        votes = [Vote(**vote) for vote in json.loads(path.read_text())]
-        if all(vote.better in ANSWERS for vote in votes):
+        found = json.loads(path.read_text())
+        votes = [Vote(**vote) for vote in found]
+        if isinstance(found, list) and all(vote.better in ANSWERS for vote in votes):
             return votes
     except (ValueError, TypeError):
         pass

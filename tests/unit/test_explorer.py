@@ -1,0 +1,230 @@
+"""The explorer's logic on real embedded servers, and its widget without a browser."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers import explorer, search
+from helpers import services as running
+from helpers.datasets import ImageDataset, ImageRecord
+from helpers.embedding_map import EmbeddingMap, joined, nearest, unit_square
+from helpers.explorer import Choice, Variant
+from helpers.explorer_widget import Explorer, thumbnail_uri
+from helpers.models import embedding_model
+from helpers.search import StoredModel
+from helpers.settings import ROOT, TutorialError
+from helpers.vector_store import ensure_collection, store
+from helpers.votes import Vote, load_votes, save_vote, tally, votes_path
+
+LEFT, RIGHT = Variant("resnet50"), Variant("vgg16")
+PHOTOS = sorted((ROOT / "data/sample/sample").glob("*.jpg"))[:12]
+LABELS = [frozenset({"cup"}), frozenset({"clock"}), frozenset({"bench", "cup"})]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    records = [
+        ImageRecord(i + 1, PHOTOS[i], LABELS[i] - {"vase"} or {"bench", "cup"}) for i in range(12)
+    ]
+    records = tuple(replace(one, labels=frozenset(one.labels)) for one in records)
+    return ImageDataset("twelve", "twelve", records)
+
+
+def unit_vectors(seed, dimension, count=12):
+    vectors = np.random.default_rng(seed).random((count, dimension), np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def stores(dataset, services, monkeypatch):
+    """Real collections and paths; only the vectors are random instead of extracted."""
+
+    def store_random(dataset, name, *, preset, precision, milvus, redis):
+        vectors = unit_vectors(len(name), 16)
+        collection, key = f"explorer_{name}", f"explorer-{name}"
+        ensure_collection(milvus, collection, 16, description={})
+        paths = [search.relative_path(path) for path in dataset.paths]
+        ids = [record.id for record in dataset]
+        labels = [record.labels for record in dataset]
+        store(milvus, collection, ids, vectors, paths, labels, progress=False)
+        search.path_store.save_paths(redis, key, dict(zip(ids, paths, strict=True)))
+        model = embedding_model(name, preset)
+        return StoredModel(model, PHOTOS[0], collection, key, vectors, milvus, redis)
+
+    monkeypatch.setattr(search, "store_dataset", store_random)
+    return explorer.Stores(dataset)
+
+
+def expected(dataset, seed, query, count):
+    vectors = unit_vectors(seed, 16)
+    distances = 2 - 2 * vectors @ vectors[query]
+    order = [row for row in np.argsort(distances, kind="stable") if row != query]
+    return [dataset.records[row].id for row in order[:count]], distances
+
+
+def ids(row):
+    return [result.hit.id for result in row]
+
+
+def test_rows_are_the_exact_neighbours(dataset, stores):
+    found = explorer.answer(stores, Choice(dataset.records[3], LEFT, RIGHT, count=5))
+    for row, seed in ((found.left, 8), (found.right, 5)):
+        wanted, distances = expected(dataset, seed, 3, 5)
+        assert ids(row) == wanted
+        scores = [result.score for result in row]
+        assert scores == pytest.approx([distances[i - 1] for i in wanted], abs=1e-4)
+    ranks = {id_: rank for rank, id_ in enumerate(expected(dataset, 5, 3, 11)[0], start=1)}
+    assert [result.elsewhere for result in found.left] == [(ranks[i],) for i in ids(found.left)]
+    for result in found.combined:
+        assert result.shared == result.hit.labels & dataset.records[3].labels
+
+
+def test_weight_goes_from_the_left_row_to_the_right_one(dataset, stores):
+    choice = Choice(dataset.records[0], LEFT, RIGHT, count=5)
+    for weight, side in ((0.0, "left"), (1.0, "right")):
+        found = explorer.answer(stores, replace(choice, weight=weight))
+        assert ids(found.combined) == ids(getattr(found, side))
+    between = explorer.answer(stores, replace(choice, weight=0.5))
+    assert ids(between.combined) not in (ids(between.left), ids(between.right))
+
+
+def test_metrics_change_the_score_and_not_the_order(dataset, stores):
+    choice = Choice(dataset.records[0], LEFT, RIGHT, count=5)
+    rows = {m: explorer.answer(stores, replace(choice, metric=m)).left for m in explorer.METRICS}
+    assert ids(rows["L2"]) == ids(rows["COSINE"]) == ids(rows["IP"])
+    for l2, cosine in zip(rows["L2"], rows["COSINE"], strict=True):
+        assert cosine.score == pytest.approx(1 - l2.score / 2)
+
+
+def test_filter_keeps_the_category_and_says_when_there_are_fewer(dataset, stores):
+    choice = Choice(dataset.records[1], LEFT, RIGHT, count=3, category="cup")
+    found = explorer.answer(stores, choice)
+    assert all("cup" in result.hit.labels for row in (found.left, found.right, found.combined)
+               for result in row)  # fmt: skip
+    assert found.notice == ""
+    many = explorer.answer(stores, replace(choice, count=10))
+    assert len(many.left) == len(many.combined) == 8
+    assert many.notice == "Only 8 other photos show “cup”: these are all."
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"count": 12}, "12 results were asked for, and there are 11 other photos"),
+        ({"count": 0}, "0 results were asked for"),
+        ({"category": "zebra"}, "No other photo shows “zebra”"),
+        ({"right": LEFT}, "Both sides are ResNet50 · article · fp32"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(dataset, stores, change, sentence):
+    with pytest.raises(TutorialError, match=sentence):
+        explorer.answer(stores, replace(Choice(dataset.records[0], LEFT, RIGHT), **change))
+
+
+def test_all_variants_of_the_registry():
+    assert len(set(explorer.variants())) == 8
+    assert {variant.precision for variant in explorer.variants()} == {"fp32", "int8"}
+
+
+def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):
+    widget = Explorer(dataset)
+    widget._on_photo(widget.photos, {"kind": "photo", "id": 5, "place": "strip"}, [])
+    assert widget.photos.query["id"] == 5
+    shown = [photo["id"] for photo in widget.photos.rows[0]["photos"]]
+    assert shown == expected(dataset, 8, 4, 6)[0]
+    assert all(photo["alt"] for row in widget.photos.rows for photo in row["photos"])
+    widget._on_photo(
+        widget.photos,
+        {
+            "kind": "file",
+            "name": "a/notes.txt",
+        },
+        [b"no image"],
+    )
+    assert widget.photos.message.startswith("'notes.txt' cannot be used as a photo")
+    widget.count.value = 99
+    assert "there are 11 other photos" in widget.photos.message
+    widget.count.value = 2
+    assert widget.photos.message == ""
+    assert [len(row["photos"]) for row in widget.photos.rows] == [2, 2, 2]
+
+
+def test_widget_survives_the_end_of_the_servers(dataset, stores):
+    widget = Explorer(dataset)
+    running.stop_services()
+    widget.ask(dataset.records[2])
+    assert widget.photos.message.startswith("Milvus does not answer any more")
+    widget.ask(dataset.records[2])
+    assert widget.photos.message == ""
+    assert widget.photos.query["id"] == 3
+
+
+def test_blind_mode_hides_names_scores_and_whose_votes(dataset, stores, monkeypatch):
+    monkeypatch.setattr("random.random", lambda: 0.1)  # sides swapped
+    votes_path().unlink(missing_ok=True)
+    widget = Explorer(dataset)
+    widget.blind.value = True
+    shown = json.dumps([widget.photos.rows, widget.photos.query, widget.tally.value])
+    assert not any(word in shown for word in ("ResNet", "VGG", "d²"))
+    first_row = [photo["id"] for photo in widget.photos.rows[0]["photos"]]
+    assert first_row == ids(widget.answer.right)
+    widget.voting.children[0].click()  # the left row is the right model's
+    assert [vote.better for vote in load_votes()] == ["right"]
+    widget.blind.value = False
+    assert "VGG16 · article · fp32 <b>1</b>" in widget.tally.value
+
+
+def test_thumbnail_is_small():
+    assert thumbnail_uri(PHOTOS[0]).startswith("data:image/jpeg;base64,")
+    assert len(thumbnail_uri(PHOTOS[0])) < 20_000
+
+
+def vote(query, better, left="a", right="b"):
+    return Vote("d", query, left, right, better, False)
+
+
+def test_votes_count_each_query_once_and_survive(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    assert load_votes() == []
+    for query in range(6):
+        save_vote(vote(str(query), "left"))
+    save_vote(vote("0", "left", "b", "a"))  # the same question, sides swapped: replaces
+    save_vote(vote("9", "same"))
+    save_vote(vote("9", "left", "a", "c"))  # another pair
+    found = tally(load_votes(), "d", "a", "b")
+    assert (found.first, found.second, found.same) == (5, 1, 1)
+    assert found.p_value == pytest.approx(2 * (1 + 6) / 2**6)
+    assert tally(load_votes(), "other", "a", "b").p_value == 1
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+@pytest.mark.parametrize("content", ["no json", "{}", '[{"query": "1"}]'])
+def test_damaged_votes_are_named(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    votes_path().write_text(content)
+    with pytest.raises(TutorialError, match="votes.json does not hold votes"):
+        load_votes()
+
+
+def test_map_chooses_in_both_spaces_and_joins_by_lines(dataset):
+    vectors = {"ResNet50": unit_vectors(1, 8), "VGG16": unit_vectors(2, 8)}
+    found = EmbeddingMap(dataset, vectors, {title: v[:, :2] for title, v in vectors.items()})
+    found.choose([3])
+    wanted = {3} | {int(i) for v in vectors.values() for i in nearest(v)[3]}
+    assert set(found.chosen) == wanted
+    assert all(set(trace.selectedpoints) == wanted for trace in found.figure.data[:2])
+    assert len(found.figure.data[2].x) == 3 * len(wanted)
+    found.choose([])
+    assert set(found.chosen) == wanted
+    found.choose([1, 2])
+    assert found.chosen == joined([2, 1], []) == [1, 2]
+
+
+def test_nearest_leaves_the_photo_itself_out():
+    vectors = unit_vectors(0, 8)
+    order = np.argsort(2 - 2 * vectors @ vectors.T, axis=1, kind="stable")[:, 1:4]
+    assert (nearest(vectors, 3) == order).all()
+    square = unit_square(np.array([[2.0, 5], [4, 5]]))
+    assert square.tolist() == [[0, 0], [1, 0]]
