@@ -18,7 +18,6 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -219,7 +218,7 @@ def read_cache(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {key.replace("|", "/"): stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # damaged bytes raise nearly anything, as fuzzing shows
         return {}
 
 

@@ -1,0 +1,52 @@
+"""Files are whole or not there; what killed processes left goes."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from helpers import TutorialError, files
+
+
+@pytest.fixture(autouse=True)
+def build(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+
+
+def test_a_file_is_whole_or_as_before(tmp_path):
+    target = tmp_path / "new" / ("x" * 255)
+    with files.written_whole(target) as part:
+        part.write_text("one")
+    with pytest.raises(ZeroDivisionError), files.written_whole(target) as part:
+        part.write_text("half of two")
+        raise ZeroDivisionError
+    assert target.read_text() == "one" and list(target.parent.iterdir()) == [target]
+
+
+def test_leftovers_of_ended_processes_go_and_those_of_others_stay(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with files.written_whole(tmp_path / "a") as mine:
+        mine.write_text("half")
+        gone = mine.with_name(f".abc.{ended.pid}.part")
+        gone.write_text("half")
+        (tmp_path / f".folder.{ended.pid}.part").mkdir()
+        (tmp_path / "a.part").write_text("somebody else's")
+        files.remove_leftovers(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {mine.name, "a.part"}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")]
+)
+@pytest.mark.parametrize(("place", "setting"), [("build/x", "BUILD_DIR"), ("y", "DATA_DIR")])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, number, words, place, setting):
+    with pytest.raises(TutorialError, match=f"'{place[-1]}' cannot.*{words}.*set {setting}"):
+        with files.writing(tmp_path / place):
+            raise OSError(number, os.strerror(number))
+
+
+def test_other_errors_pass(tmp_path):
+    with pytest.raises(FileNotFoundError), files.writing(tmp_path):
+        (tmp_path / "none").read_text()
