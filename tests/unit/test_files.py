@@ -42,9 +42,9 @@ def test_leftovers_of_ended_processes_go_and_those_of_others_stay(tmp_path):
 )
 @pytest.mark.parametrize(("place", "setting"), [("build/x", "BUILD_DIR"), ("y", "DATA_DIR")])
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, number, words, place, setting):
-    with pytest.raises(TutorialError, match=f"'{place[-1]}' cannot.*{words}.*set {setting}"):
-        with files.writing(tmp_path / place):
-            raise OSError(number, os.strerror(number))
+    message = f"'{place[-1]}' cannot.*{words}.*set {setting}"
+    with pytest.raises(TutorialError, match=message), files.writing(tmp_path / place):
+        raise OSError(number, os.strerror(number))
 
 
 def test_other_errors_pass(tmp_path):
