@@ -28,10 +28,13 @@ def has_ray() -> bool:
 
 
 def start_ray() -> str:
-    """Join the cluster that `RAY_ADDRESS` names, or start Ray on this machine's loopback alone.
+    """Join the cluster that `RAY_ADDRESS` names, or start Ray on this machine.
 
-    Returns a sentence that says which. Raises TutorialError where Ray is not installed, and for a
-    cluster beside an embedded Milvus, which its machines could not reach.
+    Ray's own processes listen on every interface and ask for no password: start it only in a
+    network you trust.
+
+    Returns a sentence that says where it runs. Raises TutorialError where Ray is not installed, and
+    for a cluster beside an embedded Milvus, which its machines could not reach.
     """
     if not has_ray():
         raise TutorialError(
@@ -47,7 +50,7 @@ def start_ray() -> str:
             "can reach: set MILVUS_URI and REDIS_URL as well, or unset RAY_ADDRESS."
         )
     if not ray.is_initialized():
-        local = {} if address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        local = {} if address else {"include_dashboard": False}
         ray.init(log_to_driver=False, logging_level="error", **local)
     return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
 
