@@ -518,7 +518,7 @@ def test_full_disk_while_inserting(stores, build, record_fault):
         stop_services()
     record_fault(
         fault="Disk full while Milvus inserts",
-        done=f"a tmpfs of 2 MB for Milvus Lite's data, enlarged; {ROWS} rows stored again; restarted",
+        done=f"a tmpfs of 2 MB for Milvus Lite's data, enlarged; {ROWS} rows stored; restarted",
         message=message,
     )
 
