@@ -42,14 +42,16 @@ def jittered(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
     first of `vectors` unchanged, then copies.
     """
     random = np.random.default_rng(seed)
-    copies = max(0, count - len(vectors))
+    copies = count - len(vectors)
+    if copies <= 0:
+        return vectors[:count]
     a = np.arange(copies) % len(vectors)
     b, c = random.integers(len(vectors), size=(2, copies))
     made = vectors[a]
     made += vectors[b]
     made -= vectors[c]
     np.maximum(made, 0, out=made)
-    return np.concatenate([vectors[:count], normalize(made, copy=False)])
+    return np.concatenate([vectors, normalize(made, copy=False)])
 
 
 def own_share(vectors: np.ndarray, count: int, *, sample: int = 100, k: int = 10) -> float:
@@ -143,11 +145,15 @@ def study(
         known).
 
     Raises:
-        TutorialError: the server refuses an index type, or does not finish it.
+        TutorialError: an index type is unknown, refused by the server, or not finished.
     """
     if server_pid is None:
         uris = {service.name: service.pid for service in running_services()}
         server_pid = None if load_settings().milvus_uri else uris.get("milvus")
+    if unknown := set(index_types) - set(INDEX_TYPES):
+        raise TutorialError(
+            f"No index type {', '.join(sorted(unknown))}: take some of {', '.join(INDEX_TYPES)}."
+        )
     made = jittered(vectors, max(sizes) + queries)
     asked = made[max(sizes) :]
     runs = [(size, index_type) for size in sizes for index_type in (EXACT, *index_types)]
