@@ -74,7 +74,9 @@ class EmbeddingMap(widgets.VBox):
         names = [plots.names(record.labels) for record in dataset]
         traces = [
             go.Scatter(
-                x=place[:, 0], y=place[:, 1], mode="markers", name=title, text=names,
+                # lists: FigureWidget draws nothing from a strided array's buffer
+                x=place[:, 0].tolist(), y=place[:, 1].tolist(),
+                mode="markers", name=title, text=names,
                 hovertemplate="%{text}<extra></extra>",
                 marker={"size": 9, "color": plots.colour(title, side),
                         "symbol": ("circle", "square")[side]},
