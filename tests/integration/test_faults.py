@@ -43,6 +43,7 @@ ROWS = 3000
 # What a real Milvus takes minutes for and shows nothing that the embedded one does not.
 EMBEDDED = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
 KEPT = {True: "kept", False: "lost"}
+LOST = {True: "nothing", False: "the server's data, which running again restored"}
 
 # Downloads ------------------------------------------------------------------------------------
 
@@ -447,6 +448,7 @@ def test_milvus_stops_during_an_insert(stores, keep_data, record_fault):
     client.drop_collection("rows")
     record_fault(
         fault=f"Milvus stops during an insert ({stores.kind}, data {KEPT[keep_data]})",
+        lost=LOST[keep_data],
         done=f"SIGKILL to the server while {ROWS} rows were replaced; restarted; run again",
         message=said[-1].partition("TutorialError: ")[2],
     )
@@ -467,6 +469,7 @@ def test_a_server_stops_during_a_search(
     assert_whole(stored(stores, dataset), dataset)
     record_fault(
         fault=f"{name.capitalize()} stops during a search ({stores.kind}, data {KEPT[keep_data]})",
+        lost=LOST[keep_data],
         done="SIGKILL to the server between two searches; restarted; run again",
         message=message,
     )
@@ -484,6 +487,7 @@ def test_redis_stops_during_an_insert(stores, keep_data, photos, known_vectors, 
     assert_whole(stored(stores, dataset), dataset)
     record_fault(
         fault=f"Redis stops during an insert ({stores.kind}, data {KEPT[keep_data]})",
+        lost=LOST[keep_data],
         done="SIGKILL to the server after Milvus had the vectors and before it had the paths; "
         "restarted; run again",
         message=message,
