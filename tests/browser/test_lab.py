@@ -160,7 +160,8 @@ def test_map_is_linked(watched, lab, stored, screenshots):
     scroll_to(page, "EmbeddingMap(dataset")
     plot = page.locator(".js-plotly-plot").first
     plot.wait_for()
-    assert plot.locator(".scatterlayer path.point").count() == 2 * len(stored)
+    points = plot.locator(".scatterlayer path.point")
+    wait_until(page, lambda: points.count() == 2 * len(stored))
     chosen = plot.evaluate("plot => plot.data.slice(0, 2).map(one => [...one.selectedpoints])")
     assert chosen[0] == chosen[1] and len(chosen[0]) > 1
     assert len(plot.evaluate("plot => [...plot.data[2].x]")) == 3 * len(chosen[0])
