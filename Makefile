@@ -9,7 +9,7 @@ export DATASET MILVUS_URI MILVUS_TOKEN REDIS_URL COCO_BASE_URL BUILD_DIR DATA_DI
 
 TEST_ENV := env -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL DATASET=sample BUILD_DIR=build/test
 
-.PHONY: help run test test-all lab bench sample notebooks stop clean
+.PHONY: help run test test-all lab sample notebooks reliability scale audit fuzz stop clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,7 +25,7 @@ test: $(READY)  ## ruff, unit tests, and all notebooks with their outputs compar
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
 
 test-all: test  ## the tests, and the slow ones that need more than this environment
-	@$(PY) -m pytest -q tests/integration
+	@$(TEST_ENV) $(PY) -m pytest -q tests/integration tests/browser
 
 lab: $(READY)  ## JupyterLab on this environment
 	@$(PY) tools/lab.py
@@ -35,6 +35,23 @@ notebooks: $(READY)  ## re-execute the committed notebooks in place, on the samp
 
 sample: $(READY)  ## render the sample photos again (Blender, Python 3.11) and check them
 	@data/sample/generator/make.sh
+
+reliability: $(READY)  ## cause every fault, write docs/reliability.md
+	@$(TEST_ENV) $(PY) -m pytest -q tests/integration/test_faults.py \
+		tests/integration/test_notebook_faults.py
+	@$(TEST_ENV) $(PY) tools/write_reliability.py
+
+scale: $(READY)  ## measure growth and load on a real Milvus (long)
+	@$(PY) tools/measure_scale.py
+
+audit: $(READY)  ## known vulnerabilities in the pinned packages
+	@$(PY) -m pip install -q pip-audit==2.10.1
+	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip
+
+fuzz: $(READY)  ## fuzz the readers of annotations and weights, a minute each
+	@$(PY) -m pip install -q atheris==3.0.0
+	@for reader in annotations weights; do \
+		$(PY) tests/fuzz/fuzz_readers.py $$reader -max_total_time=60 || exit 1; done
 
 stop: $(READY)  ## stop the embedded Milvus and Redis
 	@$(PY) -m helpers.services stop

@@ -1,8 +1,9 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
 settings → files → progress → images → datasets → weights → models → quantization → conversion →
-extraction → services → vector_store, path_store → search → evaluation, fusion, explanation →
-plots → results → speed
+extraction → services → vector_store, path_store → search → evaluation, fusion, explanation,
+recipes, index_study, scale_out → plots → results → votes, explorer, embedding_map →
+explorer_widget
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -24,6 +24,7 @@ from helpers.models import NETWORKS, embedding_model
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 CELL_SECONDS = 3600
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT_METADATA = ("kernelspec", "language_info")
 
 
@@ -120,7 +121,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
 
 
 def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """The executed notebook, without the traces of this machine."""
+    """The executed notebook, without the traces of this machine or of a kernel's widgets."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)
     notebook.metadata = {key: notebook.metadata[key] for key in KEPT_METADATA}
     notebook.metadata.language_info = {"name": "python"}
     nbformat.write(notebook, path)
