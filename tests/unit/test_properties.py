@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from helpers import conversion, datasets, evaluation, path_store, vector_store
 from helpers.datasets import open_dataset
 from helpers.models import PRESETS, embedding_model
-from helpers.services import connect_redis
+from helpers.services import connect_redis, stop_services
 from helpers.settings import TutorialError, relative_path, resolve
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
@@ -38,6 +38,8 @@ surrogates = st.text(st.characters(), max_size=60)  # bytes that are no UTF-8 be
 @pytest.fixture(autouse=True)
 def build(tmp_path, monkeypatch):
     monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+    yield
+    stop_services()
 
 
 # Ids and paths
