@@ -9,7 +9,7 @@ export DATASET MILVUS_URI MILVUS_TOKEN REDIS_URL COCO_BASE_URL BUILD_DIR DATA_DI
 
 TEST_ENV := env -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL DATASET=sample BUILD_DIR=build/test
 
-.PHONY: help run test test-all lab sample notebooks reliability scale audit fuzz stop clean
+.PHONY: help run test test-all lab bench sample notebooks reliability scale audit fuzz stop clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +29,9 @@ test-all: test  ## the tests, and the slow ones that need more than this environ
 
 lab: $(READY)  ## JupyterLab on this environment
 	@$(PY) tools/lab.py
+
+bench: $(READY)  ## photos per second of every way, side by side; writes build/bench.json
+	@$(PY) tools/bench.py
 
 notebooks: $(READY)  ## re-execute the committed notebooks in place, on the sample
 	@$(TEST_ENV) $(PY) tools/run_notebooks.py --update

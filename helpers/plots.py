@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from IPython.display import display
@@ -570,4 +571,45 @@ def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
             )
         axes.set_xlim(right=table["vectors"].max() * 12)
     panels[0].set_ylabel("ms per query, median")
+    return figure
+
+
+def speed_ladder(
+    tables: Mapping[str, pd.DataFrame], scores: Mapping[str, Mapping[str, tuple]], metric: str
+) -> Figure:
+    """What each step buys and costs: photos per second against quality, one line per model.
+
+    Args:
+        tables: per model, `speed.summary`'s table.
+        scores: per model and way the metric's mean, lower and upper end of its interval.
+        metric: the metric's name, for the axis.
+    """
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for number, (title, table) in enumerate(tables.items()):
+        values = np.array([scores[title][way] for way in table.index])
+        mean, low, high = values.T
+        axes.errorbar(
+            table["photos_per_s"], mean, [mean - low, high - mean], label=title,
+            color=colour(title, number), marker="os^D"[number % 4], ms=7, capsize=3, lw=1.5,
+        )  # fmt: skip
+        for place, (way, row) in enumerate(table.iterrows()):
+            axes.annotate(
+                f"{way}\n× {row['ratio']:.1f}",
+                (row["photos_per_s"], high[place] if place % 2 == 0 else low[place]),
+                (0, 5 if place % 2 == 0 else -5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if place % 2 == 0 else "top",
+                size=8,
+                color=colour(title, number),
+            )
+    axes.set(xscale="log", xlabel="photos per second, decoding included", ylabel=metric)
+    axes.margins(x=0.12, y=0.2)
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    left, right = axes.get_xlim()
+    axes.set_xticks([tick for tick in ticks if left <= tick <= right])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
     return figure

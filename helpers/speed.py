@@ -1,0 +1,306 @@
+"""Ways to turn photos into vectors, raced against each other, and how near to the CPU's limit."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from unittest.mock import patch
+
+import joblib
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+
+from helpers.conversion import keras_embedder, load_onnx, onnx_model
+from helpers.extraction import (
+    BATCH_SIZE,
+    ahead,
+    embed,
+    extract_many,
+    open_session,
+    preparation_of,
+    prepare,
+    recipe_of,
+    share_cpus,
+)
+from helpers.images import load_pixels
+from helpers.models import embedding_model
+from helpers.progress import track
+
+Way = Callable[[Sequence[Path]], np.ndarray]
+"""From photos to their vectors, float32 [n, d], without any cache."""
+
+ARTICLE = "the article's loop"
+SEVERAL = 32  # photos per call of Keras' predict
+
+
+def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
+    """What the article does: for every photo a new session, one photo per call, a list of floats.
+
+    Kept for comparison only; float64 [n, d].
+    """
+    vectors = []
+    for path in paths:
+        session = onnxruntime.InferenceSession(str(onnx_path))
+        pixels = load_pixels(path, 224)[np.newaxis]
+        vector = session.run(["embedding"], {"image": pixels})[0][0]
+        vectors.append([number.item() for number in vector])
+    return np.array(vectors)
+
+
+def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
+    """The article's loop with one session for all photos."""
+    session, preparation = open_session(onnx_path), preparation_of(recipe_of(onnx_path))
+    found = [
+        session.run(["embedding"], {"image": prepare(path, preparation)[np.newaxis]})[0]
+        for path in paths
+    ]
+    return np.concatenate(found)
+
+
+def ladder(name: str, preset: str = "article") -> dict[str, Way]:
+    """From the article's loop to INT8, one change at a time; the last ones decode as they go.
+
+    The loop and the single session run the same fp32 file as the third.
+    """
+    fp32 = onnx_model(name, preset=preset)
+    int8 = onnx_model(name, preset=preset, precision="int8")
+    return {
+        ARTICLE: lambda paths: article_loop(fp32, paths),
+        "one session": lambda paths: one_session(fp32, paths),
+        "batches on all CPUs": lambda paths: np.concatenate(list(embed(fp32, paths))),
+        "INT8": lambda paths: np.concatenate(list(embed(int8, paths))),
+    }
+
+
+def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
+    """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
+
+    The photos given to the way are only counted; those of `paths` are used, again and again.
+    """
+    preparation = preparation_of(recipe_of(onnx_path))
+    pixels = np.stack([prepare(path, preparation) for path in paths])
+    batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        count = math.ceil(len(paths) / BATCH_SIZE)
+        workers, threads = share_cpus(count)
+        session = open_session(onnx_path, threads)
+
+        def compute(batch: np.ndarray) -> np.ndarray:
+            return session.run(["embedding"], {"image": batch})[0]
+
+        found = ahead(compute, islice(cycle(batches), count), workers)
+        return np.concatenate(list(found))[: len(paths)]
+
+    return way
+
+
+def keras_predict(name: str, preset: str = "article") -> Way:
+    """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
+    model = embedding_model(name, preset)
+    network = keras_embedder(model)
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        found = []
+        for start in range(0, len(paths), SEVERAL):
+            pixels = [
+                load_pixels(path, model.recipe.input_size, model.recipe.resize, model.recipe.crop)
+                for path in paths[start : start + SEVERAL]
+            ]
+            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
+        return np.concatenate(found)
+
+    return way
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO, which is no requirement, is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def openvino(onnx_path: Path) -> Way:
+    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
+    import openvino as ov
+
+    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    preparation = preparation_of(recipe_of(onnx_path))
+
+    def decode(chunk: Sequence[Path]) -> np.ndarray:
+        return np.stack([prepare(path, preparation) for path in chunk])
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
+        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
+        return np.concatenate(found)
+
+    return way
+
+
+def all_models(onnx_paths: Sequence[Path]) -> Way:
+    """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
+
+    Returns one array [n, all models' numbers]. A photo given twice is computed once, so give each
+    once.
+    """
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        with TemporaryDirectory() as folder, patch.dict(os.environ, BUILD_DIR=folder):
+            return np.concatenate(extract_many(onnx_paths, paths, progress=False), axis=1)
+
+    return way
+
+
+def race(
+    ways: Mapping[str, Way],
+    paths: Sequence[Path],
+    *,
+    rounds: int = 3,
+    seconds: float = 2.0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Photos per second of each way, warmed up, taking turns.
+
+    Taking turns, a busy machine disturbs all alike: compare the ratios within a round.
+
+    Args:
+        ways: by name; the first is what `summary` compares with.
+        paths: photos; a way gets as many of them as it handles in about `seconds`, all at most.
+        rounds: how often each way has its turn.
+        seconds: length of a turn.
+        progress: show a bar where someone is watching.
+
+    Returns:
+        float64 [rounds, ways]: photos per second, decoding included.
+    """
+    counts = {}
+    for name, way in ways.items():
+        few = paths[: 2 * BATCH_SIZE]
+        way(few)
+        counts[name] = round(seconds * len(few) / duration(way, few))
+    turns = [(row, name) for row in range(rounds) for name in ways]
+    measured = pd.DataFrame(index=range(rounds), columns=list(ways), dtype=float)
+    for row, name in track(turns, total=len(turns), unit="turns", label="race", enabled=progress):
+        some = paths[: max(2 * BATCH_SIZE, counts[name])]
+        measured.loc[row, name] = len(some) / duration(ways[name], some)
+    return measured
+
+
+def duration(way: Way, paths: Sequence[Path]) -> float:
+    """Seconds that `way` takes for these photos."""
+    start = perf_counter()
+    way(paths)
+    return perf_counter() - start
+
+
+def summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """Medians and spread of a race, and how many times as fast as the first way.
+
+    Args:
+        measured: from `race`.
+
+    Returns:
+        One row per way: `photos_per_s` (median of the rounds), `low` and `high` (slowest and
+        fastest round), `ratio` (median of the rounds' ratios to the first way).
+    """
+    return pd.DataFrame(
+        {
+            "photos_per_s": measured.median(),
+            "low": measured.min(),
+            "high": measured.max(),
+            "ratio": measured.div(measured.iloc[:, 0], axis=0).median(),
+        }
+    )
+
+
+def gflop_per_photo(onnx_path: Path) -> float:
+    """Floating-point operations of the network's convolutions for one photo, in units of 10⁹.
+
+    A multiplication and an addition count as two. All but a thousandth of the work lies there.
+    """
+    proto, size = load_onnx(onnx_path), int(recipe_of(onnx_path)["input_size"])
+    for dim, length in zip(
+        proto.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True
+    ):
+        dim.dim_value = length
+    del proto.graph.output[:], proto.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    outputs = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in graph.value_info
+    }
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    products = sum(
+        math.prod(outputs[node.output[0]]) * math.prod(weights[node.input[1]][1:])
+        for node in graph.node
+        if node.op_type == "Conv"
+    )
+    return 2 * products / 1e9
+
+
+def peak_gflops(precision: str = "fp32", seconds: float = 1.0) -> float:
+    """10⁹ operations per second of one large convolution in ONNX Runtime on all CPUs.
+
+    3 × 3, from 512 channels to 512, over four maps of 28 × 28: the layer that suits the CPU best
+    among those tried, also better than a matrix product. A whole network cannot be much faster, so
+    this is the roof of the roofline (Williams, Waterman, Patterson, "Roofline: An Insightful
+    Visual Performance Model", 2009) as far as arithmetic is the limit.
+
+    Args:
+        precision: `fp32` or `int8`.
+        seconds: how long to measure; the median of the runs counts.
+    """
+    photos, side, channels = 4, 28, 512
+    random = np.random.default_rng(0)
+    maps = random.integers(0, 100, (photos, channels, side, side))
+    weights = random.integers(0, 100, (channels, channels, 3, 3))
+    if precision == "int8":
+        one, zero = np.float32(1), np.uint8(0)
+        maps = maps.astype(np.uint8)
+        constants = [one, zero, weights.astype(np.int8), one, np.int8(0), one, zero]
+        operator, output = "QLinearConv", onnx.TensorProto.UINT8
+    else:
+        maps, constants = maps.astype(np.float32), [weights.astype(np.float32)]
+        operator, output = "Conv", onnx.TensorProto.FLOAT
+    session = one_node(operator, maps, constants, output)
+    session.run(None, {"maps": maps})
+    times = []
+    while sum(times) < seconds:
+        start = perf_counter()
+        session.run(None, {"maps": maps})
+        times.append(perf_counter() - start)
+    operations = 2 * photos * side**2 * channels**2 * 9
+    return operations / float(np.median(times)) / 1e9
+
+
+def one_node(
+    operator: str, maps: np.ndarray, constants: Sequence[np.ndarray], output: int
+) -> onnxruntime.InferenceSession:
+    """A session, on all CPUs, that runs one convolution of `maps` with padding 1."""
+    names = [f"constant{number}" for number in range(len(constants))]
+    node = onnx.helper.make_node(operator, ["maps", *names], ["out"], pads=[1] * 4)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(maps.dtype)
+    graph = onnx.helper.make_graph(
+        [node],
+        "yardstick",
+        [onnx.helper.make_tensor_value_info("maps", kind, maps.shape)],
+        [onnx.helper.make_tensor_value_info("out", output, None)],
+        [
+            onnx.numpy_helper.from_array(np.asarray(value), name)
+            for name, value in zip(names, constants, strict=True)
+        ],
+    )
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = joblib.cpu_count()
+    return onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
