@@ -10,6 +10,7 @@ this module, connects one port on 127.0.0.1 with it. Several can run at once.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import fcntl
@@ -336,6 +337,9 @@ def loopback_up() -> None:
 
 def main() -> None:
     """Run both servers until Ctrl-C, on data that is deleted afterwards."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         servers: dict[str, Callable[[Path], Server]] = {
             "MILVUS_URI": MilvusServer,
