@@ -2,7 +2,7 @@
 
 settings → files → progress → images → datasets → weights → models → quantization → conversion →
 extraction → services → vector_store, path_store → search → evaluation, fusion, explanation,
-recipes, index_study, scale_out → plots → results → votes, explorer, embedding_map →
+recipes, speed, index_study, scale_out → plots → results → votes, explorer, embedding_map →
 explorer_widget
 """
 

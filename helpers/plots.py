@@ -579,6 +579,8 @@ def speed_ladder(
 ) -> Figure:
     """What each step buys and costs: photos per second against quality, one line per model.
 
+    Points carry the way's number and how many times as fast as the first it is.
+
     Args:
         tables: per model, `speed.summary`'s table.
         scores: per model and way the metric's mean, lower and upper end of its interval.
@@ -593,17 +595,19 @@ def speed_ladder(
             table["photos_per_s"], mean, [mean - low, high - mean], label=title,
             color=colour(title, number), marker="os^D"[number % 4], ms=7, capsize=3, lw=1.5,
         )  # fmt: skip
-        for place, (way, row) in enumerate(table.iterrows()):
+        for place, (photos, ratio) in enumerate(table[["photos_per_s", "ratio"]].to_numpy()):
+            above = place % 2 == 0
             axes.annotate(
-                f"{way}\n× {row['ratio']:.1f}",
-                (row["photos_per_s"], high[place] if place % 2 == 0 else low[place]),
-                (0, 5 if place % 2 == 0 else -5),
+                f"{place + 1}: × {ratio:.1f}",
+                (photos, high[place] if above else low[place]),
+                (0, 5 if above else -5),
                 textcoords="offset points",
                 ha="center",
-                va="bottom" if place % 2 == 0 else "top",
-                size=8,
+                va="bottom" if above else "top",
                 color=colour(title, number),
             )
+    ways = next(iter(tables.values())).index
+    axes.set_title(", ".join(f"{place}: {way}" for place, way in enumerate(ways, start=1)), size=10)
     axes.set(xscale="log", xlabel="photos per second, decoding included", ylabel=metric)
     axes.margins(x=0.12, y=0.2)
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]

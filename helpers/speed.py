@@ -172,7 +172,8 @@ def race(
 
     Args:
         ways: by name; the first is what `summary` compares with.
-        paths: photos; a way gets as many of them as it handles in about `seconds`, all at most.
+        paths: photos; a way gets as many of them as it handles in about `seconds`, all at most,
+            in numbers that keep every CPU busy to the end.
         rounds: how often each way has its turn.
         seconds: length of a turn.
         progress: show a bar where someone is watching.
@@ -180,15 +181,15 @@ def race(
     Returns:
         float64 [rounds, ways]: photos per second, decoding included.
     """
-    counts = {}
+    counts, unit = {}, BATCH_SIZE * joblib.cpu_count()
     for name, way in ways.items():
-        few = paths[: 2 * BATCH_SIZE]
+        few = paths[:unit]
         way(few)
-        counts[name] = round(seconds * len(few) / duration(way, few))
+        counts[name] = unit * max(1, round(seconds * len(few) / duration(way, few) / unit))
     turns = [(row, name) for row in range(rounds) for name in ways]
     measured = pd.DataFrame(index=range(rounds), columns=list(ways), dtype=float)
     for row, name in track(turns, total=len(turns), unit="turns", label="race", enabled=progress):
-        some = paths[: max(2 * BATCH_SIZE, counts[name])]
+        some = paths[: counts[name]]
         measured.loc[row, name] = len(some) / duration(ways[name], some)
     return measured
 

@@ -296,7 +296,7 @@ def store_rows(client, version: str = "new", batch_size: int = 1000) -> None:
 def storing_rows(version: str = "new"):
     return python(
         "import test_faults; from helpers.services import connect_milvus; "
-        f"test_faults.store_rows(connect_milvus(), {version!r}, 30)"
+        f"test_faults.store_rows(connect_milvus(), {version!r}, 10)"
     )
 
 

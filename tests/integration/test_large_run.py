@@ -19,6 +19,7 @@ PHOTOS = 2000
 GROWTH_MB = 60  # between the first quarter of the run and its end
 EXTRACT = """
 import sys
+from pathlib import Path
 from helpers.extraction import extract_many
 extract_many([Path(file) for file in sys.argv[2:]], sorted(Path(sys.argv[1]).iterdir()))
 """
