@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from sklearn.preprocessing import normalize
 
+from helpers.explanation import GEM_POWER, pool
 from helpers.extraction import Embedder, Preparation, cached_vectors, open_session, recipe_of
 from helpers.models import Recipe
 
 POOLINGS = ("max", "average", "gem")
-GEM_POWER = 3
 
 PREPARATIONS = [
     *(
@@ -59,13 +60,5 @@ def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np
 def pooled_ways(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
     """float32 [n, 3 d]: the unit vectors of all POOLINGS, one after another."""
     [maps] = session.run(["feature_map"], {"image": pixels})
-    ways = (maps.max((1, 2)), maps.mean((1, 2)), generalised_mean(maps))
-    return np.hstack([way / np.linalg.norm(way, axis=1, keepdims=True) for way in ways])
-
-
-def generalised_mean(maps: np.ndarray) -> np.ndarray:
-    """GeM pooling with p = 3 of feature maps [n, h, w, d] that are not negative: float32 [n, d].
-
-    Radenović, Tolias, Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", 2018.
-    """
-    return np.cbrt((maps**GEM_POWER).mean((1, 2)))
+    ways = [normalize([pool(one, pooling) for one in maps]) for pooling in POOLINGS]
+    return np.hstack(ways).astype(np.float32)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import explanation, extraction
+from helpers import explanation, extraction, recipes
+from helpers.models import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +34,16 @@ def test_the_whole_photo_as_a_region_is_the_photo(maps, onnx_files, photos):
     everywhere = np.ones(maps.shape[1:3], bool)
     region = explanation.region_vector(maps[0], everywhere, "max")
     np.testing.assert_allclose(region, vector[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", recipes.POOLINGS)
+def test_the_study_of_recipes_pools_as_the_models_do(
+    maps, onnx_files, photos, pooling, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    recipe = Recipe(224, "nearest", False, pooling)
+    found = recipes.recipe_vectors(onnx_files["vgg16"], photos, recipe)
+    pooled = np.stack([explanation.pool(each, pooling) for each in maps])
+    pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, pooled, atol=1e-5)
