@@ -21,7 +21,7 @@ import onnxruntime
 from helpers.conversion import metadata
 from helpers.files import writing
 from helpers.images import load_pixels
-from helpers.progress import say, track
+from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings
 
 DIGEST_BYTES = 32  # SHA-256
@@ -275,21 +275,25 @@ def _session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # a provider that does not load is reported here, once
-    for provider in installed_providers():
-        chain = list(dict.fromkeys([provider, CPU]))
-        try:
-            session = onnxruntime.InferenceSession(
-                str(onnx_path), options, providers=chain, enable_fallback=False
-            )
-        except Exception as error:  # ONNX Runtime's errors have no common class
-            if provider == CPU:
-                raise
-            reason = str(error).strip().splitlines()[0]
-        else:
-            if session.get_providers()[0] == provider:
-                return session
-            reason = "ONNX Runtime left it out"
-        _report_once(provider, reason)
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        for provider in installed_providers():
+            chain = list(dict.fromkeys([provider, CPU]))
+            try:
+                session = onnxruntime.InferenceSession(
+                    str(onnx_path), options, providers=chain, enable_fallback=False
+                )
+            except Exception as error:  # ONNX Runtime's errors have no common class
+                if provider == CPU:
+                    raise
+                reason = str(error).strip().splitlines()[0]
+            else:
+                if session.get_providers()[0] == provider:
+                    return session
+                reason = "ONNX Runtime left it out"
+            _report_once(provider, reason)
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # as it is by default
     raise AssertionError("unreachable: the CPU's provider is in every ONNX Runtime")
 
 
@@ -305,7 +309,7 @@ def provider(onnx_path: Path) -> str:
 
 @functools.cache
 def _report_once(provider: str, reason: str) -> None:
-    say(
+    print(
         f"Warning: {PROVIDERS[provider]} is installed but does not load ({reason}); the next "
         "execution provider is used, the CPU at last. Install its libraries to use it."
     )

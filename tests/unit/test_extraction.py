@@ -104,3 +104,16 @@ def test_a_model_that_does_not_say_how_to_feed_it_is_refused(onnx_path, build, p
     onnx.save(proto, tmp_path / "bare.onnx")
     with pytest.raises(TutorialError, match="bare.onnx"):
         extraction.extract(tmp_path / "bare.onnx", photos)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_load_is_named_and_the_cpu_computes(
+    onnx_path, build, photos, monkeypatch, capsys
+):
+    on_cpu = np.concatenate(list(extraction.embed(onnx_path, photos)))
+    extraction._session.cache_clear()
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(extraction.onnxruntime, "get_available_providers", lambda: available)
+    assert np.array_equal(np.concatenate(list(extraction.embed(onnx_path, photos))), on_cpu)
+    assert extraction.provider(onnx_path) == "CPU"
+    assert capsys.readouterr().out.count("CUDA is installed but does not load") == 1
