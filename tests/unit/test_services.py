@@ -85,7 +85,7 @@ def test_data_survive_a_stop_and_even_a_kill(build):
 def test_a_frozen_milvus_ends_the_wait_in_one_sentence(build, monkeypatch):
     client = services.connect_milvus()
     vector_store.ensure_collection(client, "frozen", 2, description={})
-    monkeypatch.setattr(vector_store, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(vector_store, "CALL_SECONDS", 1)
     [milvus] = services.running_services()
     calls = [
         lambda: vector_store.search(client, "frozen", [[0.0, 1.0]], limit=1),
