@@ -82,28 +82,6 @@ def test_data_survive_a_stop_and_even_a_kill(build):
     assert vector_store.count(client, "kept") == 3
 
 
-def test_a_frozen_milvus_ends_the_wait_in_one_sentence(build, monkeypatch):
-    client = services.connect_milvus()
-    vector_store.ensure_collection(client, "frozen", 2, description={})
-    monkeypatch.setattr(vector_store, "CALL_SECONDS", 1)
-    [milvus] = services.running_services()
-    calls = [
-        lambda: vector_store.search(client, "frozen", [[0.0, 1.0]], limit=1),
-        lambda: vector_store.store(client, "frozen", [1], [[0.0, 1.0]], ["a"], [[]]),
-        lambda: vector_store.count(client, "frozen"),
-        lambda: vector_store.ensure_collection(client, "frozen", 2, description={}),
-    ]
-    os.kill(milvus.pid, signal.SIGSTOP)
-    try:
-        for call in calls:
-            start = time.monotonic()
-            with pytest.raises(TutorialError, match=r"embedded milvus failed \(.*\): run"):
-                call()
-            assert time.monotonic() - start < 5
-    finally:
-        os.kill(milvus.pid, signal.SIGCONT)
-
-
 def test_a_record_of_another_process_is_replaced_and_that_process_left_alone(build):
     url = services.redis_url()
     (service,) = services.running_services()
