@@ -25,7 +25,8 @@ test: $(READY)  ## ruff, unit tests, and all notebooks with their outputs compar
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
 
 test-all: test  ## the tests, and the slow ones that need more than this environment
-	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 tests/integration tests/browser
+	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 tests/integration
+	@$(TEST_ENV) $(PY) -m pytest -q -rs tests/browser
 
 lab: $(READY)  ## JupyterLab on this environment
 	@$(PY) tools/lab.py
