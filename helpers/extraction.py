@@ -97,14 +97,20 @@ def extract_many(
     paths: Sequence[Path],
     *,
     batch_size: int = BATCH_SIZE,
+    folder: Path | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
     """`extract` for several models over the same photos, in their order.
 
-    A photo is decoded once for all models that prepare it in the same way.
+    A photo is decoded once for all models that prepare it in the same way. `folder` is where
+    vectors are kept, if not in `build/vectors/`.
     """
     return cached_vectors(
-        [embedder(path) for path in onnx_paths], paths, batch_size=batch_size, progress=progress
+        [embedder(path) for path in onnx_paths],
+        paths,
+        batch_size=batch_size,
+        folder=folder,
+        progress=progress,
     )
 
 
@@ -125,18 +131,21 @@ def cached_vectors(
     paths: Sequence[Path],
     *,
     batch_size: int = BATCH_SIZE,
+    folder: Path | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
     """Rows of the embedders' caches, float32 [len(paths), dimension] each; missing ones are added.
 
-    Embedders of the same preparation share its pixels.
+    Embedders of the same preparation share its pixels. The caches are in `folder`, by default
+    `build/vectors/`.
     """
+    folder = folder or load_settings().build_dir / "vectors"
     bar = track(paths, total=len(paths), unit="photos", label="reading", enabled=progress)
     digests = list(ahead(photo_digest, bar, joblib.cpu_count()))
     with ExitStack() as stack:
         # In one order everywhere, so that two processes never wait for each other.
         caches = {
-            each: stack.enter_context(vector_cache(each.stem, each.key, each.dimension))
+            each: stack.enter_context(vector_cache(folder, each))
             for each in sorted(set(embedders), key=lambda each: (each.stem, each.key))
         }
         for preparation in dict.fromkeys(each.preparation for each in embedders):
@@ -342,15 +351,15 @@ def photo_digest(path: Path) -> bytes:
 
 
 @contextmanager
-def vector_cache(stem: str, key: str, dimension: int) -> Iterator[VectorCache]:
+def vector_cache(parent: Path, embedder: Embedder) -> Iterator[VectorCache]:
     """The vectors of one model, locked so that two notebooks do not extract the same photos."""
-    folder = load_settings().build_dir / "vectors" / f"{stem}-{key[:12]}"
+    folder = parent / f"{embedder.stem}-{embedder.key[:12]}"
     with ExitStack() as stack:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context((folder / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-            cache = VectorCache(folder, dimension)
+            cache = VectorCache(folder, embedder.dimension)
         yield cache
 
 

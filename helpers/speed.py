@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from unittest.mock import patch
 
 import joblib
 import numpy as np
@@ -21,6 +19,7 @@ import pandas as pd
 from helpers.conversion import keras_embedder, load_onnx, onnx_model
 from helpers.extraction import (
     BATCH_SIZE,
+    Preparation,
     ahead,
     embed,
     extract_many,
@@ -106,15 +105,13 @@ def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
 def keras_predict(name: str, preset: str = "article") -> Way:
     """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
     model = embedding_model(name, preset)
-    network = keras_embedder(model)
+    network, recipe = keras_embedder(model), model.recipe
+    preparation = Preparation(recipe.input_size, recipe.resize, recipe.crop)
 
     def way(paths: Sequence[Path]) -> np.ndarray:
         found = []
         for start in range(0, len(paths), SEVERAL):
-            pixels = [
-                load_pixels(path, model.recipe.input_size, model.recipe.resize, model.recipe.crop)
-                for path in paths[start : start + SEVERAL]
-            ]
+            pixels = [prepare(path, preparation) for path in paths[start : start + SEVERAL]]
             found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
         return np.concatenate(found)
 
@@ -152,10 +149,22 @@ def all_models(onnx_paths: Sequence[Path]) -> Way:
     """
 
     def way(paths: Sequence[Path]) -> np.ndarray:
-        with TemporaryDirectory() as folder, patch.dict(os.environ, BUILD_DIR=folder):
-            return np.concatenate(extract_many(onnx_paths, paths, progress=False), axis=1)
+        with TemporaryDirectory() as folder:
+            found = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
+            return np.concatenate(found, axis=1)
 
     return way
+
+
+def ladder_of_all(names: Sequence[str], preset: str = "article") -> dict[str, Way]:
+    """Several models over the same photos: the article's loop for each, then one pass for all."""
+    fp32 = [onnx_model(name, preset=preset) for name in names]
+    int8 = [onnx_model(name, preset=preset, precision="int8") for name in names]
+
+    def loops(paths: Sequence[Path]) -> np.ndarray:
+        return np.concatenate([article_loop(file, paths) for file in fp32], axis=1)
+
+    return {ARTICLE: loops, "one pass, fp32": all_models(fp32), "one pass, INT8": all_models(int8)}
 
 
 def race(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from pymilvus import DataType, MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from helpers.progress import track
 from helpers.services import answering
@@ -251,6 +252,7 @@ def search(
     expression such as `ARRAY_CONTAINS(labels, {label})`, whose `{name}` placeholders are filled
     from `filter_params` (strings, numbers, lists of ids). Lists are shorter where the collection
     has fewer rows, and where an approximate index finds fewer that pass a narrow filter.
+    Raises TutorialError for queries of another dimension than the collection's.
     """
     vectors = np.asarray(vectors, dtype=np.float32)
     if exclude is not None and len(exclude) != len(vectors):
@@ -258,25 +260,39 @@ def search(
     fetched = limit + (exclude is not None)
     found: list[list[Hit]] = []
     for start in range(0, len(vectors), SEARCH_BATCH):
-        answers = client.search(
-            name,
-            data=vectors[start : start + SEARCH_BATCH],
-            anns_field="vector",
-            limit=fetched,
-            filter=_filled(filter or "", filter_params or {}),
-            output_fields=["path", "labels"],
-            # Milvus ignores the parameter that the collection's index does not know.
-            search_params={
-                "metric_type": "L2",
-                "params": {"ef": max(64, 2 * fetched), "nprobe": 16},
-            },
-            consistency_level="Strong",
-        )
+        try:
+            answers = client.search(
+                name,
+                data=vectors[start : start + SEARCH_BATCH],
+                anns_field="vector",
+                limit=fetched,
+                filter=_filled(filter or "", filter_params or {}),
+                output_fields=["path", "labels"],
+                # Milvus ignores the parameter that the collection's index does not know.
+                search_params={
+                    "metric_type": "L2",
+                    "params": {"ef": max(64, 2 * fetched), "nprobe": 16},
+                },
+                consistency_level="Strong",
+            )
+        except MilvusException:
+            _check_dimension(client, name, vectors)
+            raise
         found += [
             _hits(answer, limit, None if exclude is None else int(exclude[query]))
             for query, answer in enumerate(answers, start=start)
         ]
     return found
+
+
+def _check_dimension(client: MilvusClient, name: str, vectors: np.ndarray) -> None:
+    found = client.describe_collection(name)
+    [dim] = [field["params"]["dim"] for field in found["fields"] if field["name"] == "vector"]
+    if vectors.shape[1] != dim:
+        raise TutorialError(
+            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
+            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
+        )
 
 
 def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None) -> list[Hit]:

@@ -40,21 +40,6 @@ def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
     return found
 
 
-def both(names: list[str]) -> dict[str, speed.Way]:
-    """All models over the same photos: the article's loop for each, and one pass for all."""
-    fp32 = [onnx_model(name) for name in names]
-    int8 = [onnx_model(name, precision="int8") for name in names]
-
-    def loops(paths):
-        return [speed.article_loop(path, paths) for path in fp32]
-
-    return {
-        speed.ARTICLE: loops,
-        "one pass, fp32": speed.all_models(fp32),
-        "one pass, INT8": speed.all_models(int8),
-    }
-
-
 def processor() -> str:
     """The processor's name."""
     try:
@@ -103,7 +88,9 @@ def main() -> None:
         say(f"{title}: warming up …")
         tables[name] = speed.summary(speed.race(ways(name, dataset.paths), many, **race))
         show(title, tables[name])
-    tables["together"] = speed.summary(speed.race(both(names), dataset.paths, **race))
+    tables["together"] = speed.summary(
+        speed.race(speed.ladder_of_all(names), dataset.paths, **race)
+    )
     show("All models over the same photos", tables["together"])
     path = load_settings().build_dir / "bench.json"
     numbers = {name: table.to_dict(orient="index") for name, table in tables.items()}

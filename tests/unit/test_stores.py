@@ -76,6 +76,11 @@ def test_a_vector_that_does_not_find_itself_is_reported(milvus, name):
         vector_store.check_self_first(milvus, name, IDS, swapped)
 
 
+def test_queries_of_another_dimension_are_refused_in_one_sentence(milvus, name):
+    with pytest.raises(TutorialError, match=f"dimension 8, .*{name}.* dimension 16: ask with"):
+        vector_store.search(milvus, name, unit_vectors(1, dim=8), limit=3)
+
+
 @pytest.fixture
 def one(milvus):
     """An empty FLAT collection."""
