@@ -9,7 +9,7 @@ export DATASET MILVUS_URI MILVUS_TOKEN REDIS_URL COCO_BASE_URL BUILD_DIR DATA_DI
 
 TEST_ENV := env -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL DATASET=sample BUILD_DIR=build/test
 
-.PHONY: help run test test-all lab bench sample notebooks reliability scale audit fuzz stop clean
+.PHONY: help run test test-all test-integration test-browser lab bench sample notebooks reliability scale audit fuzz stop clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,8 +25,13 @@ test: $(READY)  ## ruff, unit tests, and all notebooks with their outputs compar
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
 
 test-all: test  ## the tests, and the slow ones that need more than this environment
-	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 tests/integration
-	@$(TEST_ENV) $(PY) -m pytest -q -rs tests/browser
+	@$(MAKE) --no-print-directory --keep-going test-integration test-browser
+
+test-integration: $(READY)  ## real servers, faults caused for real, Ray, a large run
+	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 $(PYTEST_OPTIONS) tests/integration
+
+test-browser: $(READY)  ## the explorer and the pages in a real browser
+	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=5 $(PYTEST_OPTIONS) tests/browser
 
 lab: $(READY)  ## JupyterLab on this environment
 	@$(PY) tools/lab.py
@@ -41,6 +46,7 @@ sample: $(READY)  ## render the sample photos again (Blender, Python 3.11) and c
 	@data/sample/generator/make.sh
 
 reliability: $(READY)  ## cause every fault, write docs/reliability.md
+	@rm -rf build/test/faults
 	@$(TEST_ENV) $(PY) -m pytest -q tests/integration/test_faults.py \
 		tests/integration/test_notebook_faults.py
 	@$(TEST_ENV) $(PY) tools/write_reliability.py
@@ -50,7 +56,7 @@ scale: $(READY)  ## measure growth and load on a real Milvus (long)
 
 audit: $(READY)  ## known vulnerabilities in the pinned packages
 	@$(PY) -m pip install -q pip-audit==2.10.1
-	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip
+	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip --strict
 
 fuzz: $(READY)  ## fuzz the readers of annotations and weights, a minute each
 	@$(PY) -m pip install -q atheris==3.0.0

@@ -30,11 +30,12 @@ def has_ray() -> bool:
 def start_ray() -> str:
     """Join the cluster that `RAY_ADDRESS` names, or start Ray on this machine.
 
-    Ray's own processes listen on every interface and ask for no password: start it only in a
-    network you trust.
+    Ray's own processes listen on every interface. Started here they ask for a token, which Ray
+    makes; whether a cluster does was decided there. Start it only in a network you trust.
 
-    Returns a sentence that says where it runs. Raises TutorialError where Ray is not installed, and
-    for a cluster beside an embedded Milvus, which its machines could not reach.
+    Returns a sentence that says where it runs. Raises TutorialError where Ray is not installed,
+    does not start or does not let this process in, and for a cluster beside an embedded Milvus,
+    which its machines could not reach.
     """
     if not has_ray():
         raise TutorialError(
@@ -51,7 +52,21 @@ def start_ray() -> str:
         )
     if not ray.is_initialized():
         local = {} if address else {"include_dashboard": False}
-        ray.init(log_to_driver=False, logging_level="error", **local)
+        try:
+            ray.init(log_to_driver=False, logging_level="error", **local)
+        except Exception as error:  # Ray's errors have no common class
+            ray.shutdown()  # else what did start would be in the way of another try
+            reason = str(error).strip().partition("\n")[0]
+            if address:
+                raise TutorialError(
+                    f"The Ray cluster at RAY_ADDRESS={address} does not let this notebook in "
+                    f"({reason}): start it with `ray start --head`, correct RAY_ADDRESS, or, if "
+                    "it asks for a token, restart this kernel with RAY_AUTH_MODE=token."
+                ) from None
+            raise TutorialError(
+                f"Ray does not start on this machine ({reason}): it gives its processes half a "
+                "minute, so run this again when the machine is less busy."
+            ) from None
     return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
 
 

@@ -475,6 +475,27 @@ def test_a_server_stops_during_a_search(
     )
 
 
+@pytest.mark.parametrize("name", ["milvus", "redis"])
+def test_a_server_freezes_during_a_search(stores, name, photos, known_vectors, record_fault):
+    """Milvus' client gives up after a minute or so, Redis' after its socket timeout."""
+    dataset = open_dataset(photos)
+    store = stored(stores, dataset)
+    with stores.frozen(name):
+        message = error_of(lambda: search.search_stored(store, store.vectors, 10))
+    assert name in message.lower() and "run the notebook again" in message
+    thawed = "SIGCONT after the message"
+    if stores.kind == "real" and name == "milvus":  # has dropped out of its own register by then
+        stores.kill(name)
+        stores.restart(name)
+        thawed = "after the message killed and restarted"
+    assert_whole(stored(stores, dataset), dataset)
+    record_fault(
+        fault=f"{name.capitalize()} freezes during a search ({stores.kind})",
+        done=f"SIGSTOP to the server, {thawed}; run again",
+        message=message,
+    )
+
+
 @EMBEDDED
 @pytest.mark.parametrize("keep_data", [True, False], ids=["data_kept", "data_lost"])
 def test_redis_stops_during_an_insert(stores, keep_data, photos, known_vectors, record_fault):

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from helpers.settings import ROOT
 
 ENVIRONMENT = ROOT / "build/ray-venv"
 SCRIPT = """
-import json, sys
+import json, os, subprocess, sys
 sys.path.append("tools")
 from real_servers import loopback_up
 from helpers import path_store, scale_out, search, services
@@ -28,6 +29,19 @@ loopback_up()
 with services.temporary_services():
     dataset, ids = open_dataset(), [record.id for record in open_dataset()]
     milvus, redis = services.connect_milvus(), services.connect_redis()
+    if sys.argv[1] == "cluster":  # its workers are told of Milvus by the environment, as elsewhere
+        os.environ.update(MILVUS_URI=services.milvus_uri(), RAY_ADDRESS="127.0.0.1:6379",
+                          RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port=6379",
+               "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats",
+               "--temp-dir", sys.argv[2]]
+        subprocess.run(ray, check=True, stdout=sys.stderr)
+        start = [sys.executable, "-c", "from helpers import scale_out; scale_out.start_ray()"]
+        without = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        refused = subprocess.run(start, env=without, capture_output=True, text=True)
+        assert "TutorialError: The Ray cluster at RAY_ADDRESS=127" in refused.stderr, refused.stderr
+        assert "RAY_AUTH_MODE=token" in refused.stderr
+    print(scale_out.start_ray(), file=sys.stderr)
 
     def rows(collection):
         found = milvus.get(collection, ids=ids, output_fields=["vector", "path", "labels"])
@@ -40,7 +54,9 @@ with services.temporary_services():
     stored = search.store_dataset(dataset, "vgg16", milvus=milvus, redis=redis)
     alone = {"rows": rows(stored.collection),
              "paths": path_store.load_paths(redis, stored.paths_key, ids)}
-    print(json.dumps([len(dataset), count, collection == stored.collection, by_ray, alone]))
+    import ray
+    nodes = ray.get_runtime_context().gcs_address
+    print(json.dumps([nodes, len(dataset), count, collection == stored.collection, by_ray, alone]))
 """
 
 
@@ -65,7 +81,10 @@ def python_with_ray():
     return python
 
 
-def test_ray_stores_what_the_single_process_stores(clean_settings, python_with_ray, tmp_path):
+@pytest.mark.parametrize("where", ["local", "cluster"])
+def test_ray_stores_what_the_single_process_stores(
+    clean_settings, python_with_ray, tmp_path, where
+):
     """Ray listens on every interface, so all of this runs in a network namespace of its own."""
     try:
         milvus_program()
@@ -77,11 +96,19 @@ def test_ray_stores_what_the_single_process_stores(clean_settings, python_with_r
     (tmp_path / "build").mkdir()
     (tmp_path / "build/models").symlink_to(made / "models")
     clean_settings.setenv("DATASET", "sample")
-    ended = subprocess.run(
-        [*IN_NAMESPACE, python_with_ray, "-c", SCRIPT], capture_output=True, text=True, cwd=ROOT
-    )
+    # Processes of its own as well, so that a cluster ends with the script.
+    alone = [*IN_NAMESPACE[:-1], "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+    with TemporaryDirectory(prefix="ray") as folder:  # sockets want a short path
+        ended = subprocess.run(
+            [*alone, python_with_ray, "-c", SCRIPT, where, folder],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
     assert ended.returncode == 0, ended.stderr[-2000:]
-    photos, count, same_collection, by_ray, alone = json.loads(ended.stdout.splitlines()[-1])
+    address, *found = json.loads(ended.stdout.splitlines()[-1])
+    assert (address == "127.0.0.1:6379") is (where == "cluster")
+    photos, count, same_collection, by_ray, alone = found
     assert count == photos and same_collection
     assert by_ray["paths"] == alone["paths"]
     vectors = [[row.pop("vector") for row in one["rows"]] for one in (by_ray, alone)]
