@@ -17,9 +17,10 @@ help:  ## this list
 run: $(READY)  ## run all notebooks, write build/html/ and build/results.json
 	@$(PY) tools/run_notebooks.py
 
-test: $(READY)  ## ruff, unit tests, and all notebooks with their outputs compared
+test: $(READY)  ## ruff, unit tests, tests of the models, all notebooks with their outputs compared
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
+	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval \
 		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 900 notebooks; \
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status

@@ -78,20 +78,16 @@ def test_too_few_calibration_photos_are_refused(onnx_files, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_quantizing_says_nothing_of_its_own(onnx_files, tmp_path, capfd):
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
-    before = logging.root.manager.disable
-    quantization.quantize(onnx_files["vgg16"], tmp_path / "small.onnx", pixels)
-    assert capfd.readouterr() == ("", "") and logging.root.manager.disable == before
-    assert (tmp_path / "small.onnx").exists()
-
-
-def test_without_instructions_for_it_the_weights_get_seven_bits(onnx_files, tmp_path, monkeypatch):
+def test_without_instructions_for_it_the_weights_get_seven_bits_and_nothing_is_said(
+    onnx_files, tmp_path, monkeypatch, capfd
+):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
     monkeypatch.setattr(quantization, "int8_instructions", lambda: None)
     monkeypatch.setattr(quantization.platform, "machine", lambda: "x86_64")
     assert "hardly faster" in quantization.int8_advice()
+    before = logging.root.manager.disable
     quantization.quantize(onnx_files["vgg16"], tmp_path / "safe.onnx", pixels)
+    assert capfd.readouterr() == ("", "") and logging.root.manager.disable == before
     weights = [
         onnx.numpy_helper.to_array(tensor)
         for tensor in onnx.load(tmp_path / "safe.onnx").graph.initializer
