@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
+from plotly.callbacks import Points
 from sklearn.neighbors import NearestNeighbors
 
 from helpers import plots
@@ -19,6 +20,8 @@ from helpers.explorer_widget import thumbnail_uri
 
 GAP = 1.15  # left edge of the second map; each map is 1 wide
 MOST_LINES = 60
+FAINT = 0.25
+NOTHING_CHOSEN = "Click a photo, or draw around several."
 
 
 def unit_square(places: np.ndarray) -> np.ndarray:
@@ -51,7 +54,8 @@ def joined(chosen: Iterable[int], neighbours: Sequence[np.ndarray]) -> list[int]
 class EmbeddingMap(widgets.VBox):
     """Both maps, a line of text, and the photo under the pointer.
 
-    A click chooses a photo and its five nearest in either space; a lasso or box chooses many.
+    A click chooses a photo and its five nearest in either space; a lasso or box chooses many; a
+    double click on no photo lets go of all.
     Lines join the same photo in both maps, for at most 60 photos.
 
     Args:
@@ -71,10 +75,11 @@ class EmbeddingMap(widgets.VBox):
         self.places = [unit_square(place) + (GAP * side, 0) for side, place in
                        enumerate(places.values())]  # fmt: skip
         self.chosen: list[int] = []
+        self.drawn_around: dict[str, Sequence[int]] = {}
         names = [plots.names(record.labels) for record in dataset]
+        # lists: FigureWidget draws nothing from a strided array's buffer
         traces = [
             go.Scatter(
-                # lists: FigureWidget draws nothing from a strided array's buffer
                 x=place[:, 0].tolist(), y=place[:, 1].tolist(),
                 mode="markers", name=title, text=names,
                 hovertemplate="%{text}<extra></extra>",
@@ -87,7 +92,17 @@ class EmbeddingMap(widgets.VBox):
             x=[], y=[], mode="lines", line={"width": 1, "color": "#777"}, hoverinfo="skip",
             showlegend=False,
         )  # fmt: skip
-        self.figure = go.FigureWidget([*traces, lines])
+        # The chosen photos are drawn once more, on top: plotly's own highlighting of a selection
+        # stays within the map that the lasso was drawn in.
+        lit = [
+            go.Scatter(
+                x=[], y=[], mode="markers", marker=trace.marker, hoverinfo="skip", showlegend=False
+            )
+            for trace in traces
+        ]
+        self.figure = go.FigureWidget([*traces, lines, *lit])
+        for trace in (*self.figure.data[:2], *self.figure.data[3:]):
+            _set_opacity(trace, 1)
         self.figure.update_layout(
             height=520, margin={"l": 10, "r": 10, "t": 10, "b": 10}, dragmode="lasso",
             clickmode="event", template="plotly_white",
@@ -96,11 +111,12 @@ class EmbeddingMap(widgets.VBox):
         self.figure.update_xaxes(visible=False)
         self.figure.update_yaxes(visible=False)
         self.preview = widgets.HTML()
-        self.told = widgets.HTML("Click a photo, or draw around several.")
+        self.told = widgets.HTML(NOTHING_CHOSEN)
         for trace in self.figure.data[:2]:
-            trace.on_click(lambda _trace, points, _state: self.choose(points.point_inds))
-            trace.on_selection(lambda _trace, points, _state: self.choose(points.point_inds))
+            trace.on_click(lambda _trace, points, _state: self._clicked(points.point_inds))
+            trace.on_selection(self._drawn_around)
             trace.on_hover(lambda _trace, points, _state: self.show(points.point_inds))
+        self.figure.data[0].on_deselect(lambda _trace, _points: self.choose([]))
         below = widgets.HBox([self.preview, self.told], layout={"min_height": "130px"})
         super().__init__([self.figure, below])
 
@@ -115,22 +131,37 @@ class EmbeddingMap(widgets.VBox):
     def choose(self, rows: Sequence[int]) -> None:
         """Light up photos, given as rows of the dataset, in both maps and join them by lines.
 
-        plotly reports a selection for each map; the empty one of the other map changes nothing.
+        Without rows nothing is chosen, and all photos are drawn alike.
         """
-        if not len(rows):
-            return
         self.chosen = joined(rows, self.neighbours)
         left, right = self.places
         ends = [(left[row], right[row], (None, None)) for row in self.chosen[:MOST_LINES]]
         points = [point for three in ends for point in three]
         with self.figure.batch_update():
-            for trace in self.figure.data[:2]:
-                trace.selectedpoints = self.chosen
+            for trace, lit, place in zip(
+                self.figure.data[:2], self.figure.data[3:], self.places, strict=True
+            ):
+                _set_opacity(trace, FAINT if self.chosen else 1)
+                lit.x, lit.y = place[self.chosen].T.tolist() if self.chosen else ([], [])
             self.figure.data[2].x = [x for x, _ in points]
             self.figure.data[2].y = [y for _, y in points]
+        if not self.chosen:
+            self.told.value = NOTHING_CHOSEN
+            return
         common = set(self.neighbours[0][rows[0]]) & set(self.neighbours[1][rows[0]])
         among = f" {len(common)} of its {self.neighbours[0].shape[1]} nearest are the same in both."
         self.told.value = f"{len(self.chosen)} photos chosen." + (among if len(rows) == 1 else "")
+
+    def _clicked(self, rows: Sequence[int]) -> None:
+        """plotly reports a click to both maps, to the other one without a photo."""
+        if len(rows):
+            self.choose(rows)
+
+    def _drawn_around(self, trace: go.Scatter, points: Points, _selector: object) -> None:
+        """A lasso or box, reported to the left map and then to the right one."""
+        self.drawn_around[trace.name] = points.point_inds
+        if trace.name == self.figure.data[1].name:
+            self.choose(sorted({row for rows in self.drawn_around.values() for row in rows}))
 
     def show(self, rows: Sequence[int]) -> None:
         """The photo under the pointer, beside the text."""
@@ -138,3 +169,12 @@ class EmbeddingMap(widgets.VBox):
             record = self.dataset.records[rows[0]]
             alt = plots.names(record.labels)
             self.preview.value = f'<img src="{thumbnail_uri(record.path)}" alt="{alt}">'
+
+
+def _set_opacity(trace: go.Scatter, opacity: float) -> None:
+    """Of all markers alike, whether plotly takes them for selected or not."""
+    trace.update(
+        marker_opacity=opacity,
+        selected_marker_opacity=opacity,
+        unselected_marker_opacity=opacity,
+    )

@@ -38,7 +38,11 @@ ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 10px"}
 
 
 class PhotoBrowser(anywidget.AnyWidget):
-    """Thumbnails as buttons: a strip of queries, the query, and rows of results."""
+    """Thumbnails as buttons: a strip of queries, the query, and rows of results.
+
+    The slider of the combined row is here too, since that of ipywidgets has no name that a screen
+    reader could read.
+    """
 
     _esm = Path(__file__).with_name("photo_browser.js")
     _css = Path(__file__).with_name("photo_browser.css")
@@ -47,6 +51,7 @@ class PhotoBrowser(anywidget.AnyWidget):
     rows = traitlets.List().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
     explanation = traitlets.Dict().tag(sync=True)
+    weight = traitlets.Float(0.5).tag(sync=True)
 
 
 class Explorer(widgets.VBox):
@@ -111,22 +116,24 @@ class Explorer(widgets.VBox):
             widgets.IntText, "Results", value=self.choice.count, continuous_update=False
         )
         self.category = _control(widgets.Dropdown, "Only", options=categories, value="")
-        self.weight = _control(
-            widgets.FloatSlider, "Fusion", value=self.choice.weight, min=0, max=1, step=0.05
-        )
-        self.weight.tooltip = "0: the left model alone, 1: the right one alone"
         self.queries = _control(widgets.Dropdown, "Queries", options=categories, value="")
         self.random = widgets.Button(description="Random query", icon="random", layout=FIT)
         self.explain = widgets.Checkbox(description="Explain on click", indent=False, layout=FIT)
         self.blind = widgets.Checkbox(description="Blind", indent=False, layout=FIT)
-        for name in ("left", "right", "metric", "count", "category", "weight"):
-            getattr(self, name).observe(self._on_setting, "value")
+        for control in (self.left, self.right, self.metric, self.count, self.category):
+            control.observe(self._on_setting, "value")
+        self.photos.observe(lambda change: self._update(weight=change["new"]), "weight")
         self.queries.observe(lambda _: self._guarded(self._show_strip), "value")
         self.random.on_click(lambda _: self.ask(random.choice(self._strip_records())))
         self.blind.observe(self._on_blind, "value")
+        self.explain.observe(self._on_explain, "value")
         self.settings = widgets.GridBox(
-            [self.left, self.right, self.metric, self.count, self.category, self.weight]
-            + [self.queries, widgets.Box([self.random, self.explain, self.blind], layout=ROW)],
+            [self.left, self.right, self.metric, self.count, self.category, self.queries]
+            + [
+                widgets.Box(
+                    [self.random, self.explain, self.blind], layout={**ROW, "grid_column": "1 / -1"}
+                )
+            ],  # fmt: skip
             layout=widgets.Layout(
                 grid_template_columns="repeat(auto-fit, minmax(17rem, 1fr))", grid_gap="2px 12px"
             ),
@@ -164,7 +171,7 @@ class Explorer(widgets.VBox):
         if message["kind"] == "file":
             self.ask_file(message["name"], bytes(buffers[0]))
             return
-        record = self.dataset.by_id[message["id"]]
+        record = self.dataset.by_id[int(message["id"])]
         if self.explain.value and not self.blind.value and message["place"] != "strip":
             self._explain(record)
         else:
@@ -177,15 +184,18 @@ class Explorer(widgets.VBox):
             metric=self.metric.value,
             count=self.count.value,
             category=self.category.value or None,
-            weight=self.weight.value,
         )
 
     def _on_blind(self, _change: object) -> None:
         hidden = "none" if self.blind.value else None
-        for control in (self.left, self.right, self.metric, self.weight, self.explain):
+        for control in (self.left, self.right, self.metric, self.explain):
             control.layout.display = hidden
         self.ask(self.choice.query)
         self._guarded(self._show_tally)
+
+    def _on_explain(self, change: dict) -> None:
+        if not change["new"]:
+            self.photos.explanation = {}
 
     def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
         """Run an action of the reader's; what goes wrong becomes a sentence in the widget."""
@@ -293,13 +303,14 @@ class Explorer(widgets.VBox):
     def _explain(self, record: ImageRecord) -> None:
         """Heat maps of notebook 07: where the similarity of the query and a result comes from."""
         self.photos.message = "Computing the heat maps …"
-        query, shown = self.choice.query, {}
+        query, shown, cosines = self.choice.query, {}, []
         for variant in (self.choice.left, self.choice.right):
             stored = self.stores(variant)
             paths = [query.path, record.path]
             features = extraction.feature_maps(stored.onnx_path, paths)
             recipe = stored.model.recipe
             split = explanation.similarity_maps(*features, recipe.pooling)
+            cosines.append(f"{variant.label} cosine {split[0].sum():.3f}")
             seen = [self._as_seen(path, recipe.crop) for path in paths]
             shown[variant.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
@@ -307,7 +318,8 @@ class Explorer(widgets.VBox):
         photo = plots.names(record.labels)
         self.photos.explanation = {
             "src": _data_uri(figure.getvalue(), "png"),
-            "alt": f"Heat maps of both models: where the query and a result ({photo}) are alike",
+            "alt": f"Heat maps: where the query and a result ({photo}) are alike for "
+            + " and ".join(cosines),
         }
         self.photos.message = ""
 
@@ -343,9 +355,9 @@ def _control(kind: type[widgets.Widget], description: str, **options: object) ->
 
 
 def _photo(id_: int, path: Path, labels: frozenset[str], lines: list[str]) -> dict:
-    """A thumbnail as the browser takes it."""
+    """A thumbnail as the browser takes it; JavaScript would round a long id that is a number."""
     return {
-        "id": id_,
+        "id": str(id_),
         "src": thumbnail_uri(path),
         "alt": ", ".join(sorted(labels)) or "photo without label",
         "lines": [line for line in lines if line],

@@ -13,11 +13,20 @@ function element(tag, attributes = {}, ...children) {
 
 function render({ model, el }) {
   const parts = Object.fromEntries(
-    ["strip", "message", "query", "rows", "explanation"].map((name) => [name, element("div", { class: name })]),
+    ["strip", "message", "query", "rows", "fusion", "fused", "explanation"].map((name) => [name, element("div", { class: name })]),
   );
   parts.message.setAttribute("role", "status");
   el.classList.add("photo-browser");
-  el.append(element("div", { class: "panels" }, ...Object.values(parts)));
+  const { strip, message, query, explanation, ...rows } = parts;
+  const results = element("div", { class: "results" }, ...Object.values(rows));
+  el.append(element("div", { class: "panels" }, strip, message, query, results, explanation));
+
+  const slider = element("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Fusion" });
+  slider.addEventListener("input", () => {
+    model.set("weight", slider.valueAsNumber);
+    model.save_changes();
+  });
+  parts.fusion.append("left", slider, "right");
 
   function photoButton(photo, place) {
     const button = element(
@@ -58,13 +67,20 @@ function render({ model, el }) {
     rows() {
       const rows = model.get("rows").map((row) =>
         element("section", { class: row.name, "data-row": row.name, "aria-label": row.title },
-          element("h4", {}, row.title),
+          element("h3", {}, row.title),
           element("div", { class: "photos" }, ...row.photos.map((photo) => photoButton(photo, row.name)))));
-      replace(parts.rows, ...rows);
+      replace(parts.rows, ...rows.slice(0, 2));
+      replace(parts.fused, ...rows.slice(2));
+      parts.fusion.hidden = rows.length < 3;
+    },
+    weight() {
+      slider.value = model.get("weight");
     },
     explanation() {
       const { src, alt } = model.get("explanation");
-      replace(parts.explanation, ...(src ? [element("img", { src, alt })] : []));
+      const maps = element("img", { src, alt });
+      replace(parts.explanation, ...(src ? [maps] : []));
+      if (src) maps.decode().then(() => maps.scrollIntoView({ block: "nearest" }));
     },
   };
 

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +35,14 @@ class Watched:
     errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
+    def check(self) -> None:
+        """No console error and no attempt to leave 127.0.0.1 since the last check."""
+        errors, foreign = self.errors.copy(), self.foreign.copy()
+        self.errors.clear()
+        self.foreign.clear()
+        assert errors == []
+        assert foreign == []
+
 
 @pytest.fixture(scope="session")
 def browser():
@@ -49,9 +59,9 @@ def browser():
         found.close()
 
 
-@pytest.fixture
-def watched(browser):
-    """A page that cannot leave 127.0.0.1; fails the test on a console error or an attempt to."""
+@contextmanager
+def watching(browser) -> Iterator[Watched]:
+    """A page that cannot leave 127.0.0.1."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     watched = Watched(context.new_page())
 
@@ -76,8 +86,20 @@ def watched(browser):
     watched.page.on("websocket", websocket)
     yield watched
     context.close()
-    assert watched.errors == []
-    assert watched.foreign == []
+
+
+@pytest.fixture(scope="session")
+def watch(browser):
+    """A function that opens a page, for a with statement; `Watched.check` what it did."""
+    return partial(watching, browser)
+
+
+@pytest.fixture
+def watched(watch):
+    """A page of the test's own; a console error or a request to another host fails the test."""
+    with watch() as watched:
+        yield watched
+    watched.check()
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +123,10 @@ def environment(tmp_path_factory, browser):
     for name in ("models", "vectors"):
         if (BUILD_DIR / name).exists():
             shutil.copytree(BUILD_DIR / name, copy / "build" / name)
+    news = copy / "jupyter/lab/user-settings/@jupyterlab/apputils-extension"
+    news.mkdir(parents=True)
+    asked_before = '{"checkForUpdates": false, "fetchNews": "false"}'  # no question in the way
+    (news / "notification.jupyterlab-settings").write_text(asked_before)
     return {
         **{key: value for key, value in os.environ.items() if "proxy" not in key.lower()},
         "PYTHONPATH": str(copy),

@@ -2,30 +2,75 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import shutil
 import time
+from pathlib import Path
 
+import nbformat
+import numpy as np
+import psutil
 import pytest
+from PIL import Image, ImageOps
+from scipy.stats import binomtest
 
 from helpers import services
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
+from helpers.explorer import DEPTH, Variant
 from helpers.extraction import extract
 from helpers.vector_store import collection_name
+from helpers.votes import load_votes, votes_path
 
 CELL_SECONDS = 180
 UPDATE_SECONDS = 10  # generous: the machine may be busy; notebook 10 measures the real time
+FIRST_USE_SECONDS = 180  # where a model is converted when it is first chosen
+LEFT, RIGHT = Variant("resnet50"), Variant("vgg16")
+NAMES = ("resnet", "vgg", "article", "recommended", "fp32", "int8")
+
+
+# JupyterLab ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(environment):
+    """The dataset, and clients of the servers that JupyterLab's kernels have started."""
+    for name in ("MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL"):
+        assert not os.environ.get(name), f"unset {name}: these tests use the embedded servers"
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("DATASET", "BUILD_DIR"):
+            patched.setenv(name, environment[name])
+        yield open_dataset("sample")
+
+
+@pytest.fixture(scope="module")
+def opened(watch, lab, stored):
+    """Notebook 10, run once for all tests that use it."""
+    with watch() as watched:
+        run_all(watched.page, lab, "10_explore.ipynb")
+        yield watched
 
 
 @pytest.fixture
-def stored(environment, monkeypatch):
-    """The dataset, and clients of the servers that JupyterLab's kernels have started."""
-    for name in ("DATASET", "BUILD_DIR"):
-        monkeypatch.setenv(name, environment[name])
-    for name in ("MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL"):
-        assert not os.environ.get(name), f"unset {name}: these tests use the embedded servers"
-    return open_dataset("sample")
+def explore(opened):
+    """Its explorer with all settings as at first; afterwards nothing may have gone wrong."""
+    page = opened.page
+    scroll_to(page, "Explorer(dataset)")
+    page.locator(".photo-browser").first.wait_for()
+    for switch in ("Blind", "Explain on click"):
+        page.get_by_label(switch, exact=True).set_checked(False)
+    set_number(page, 6)
+    for label, option in (
+        ("Left", LEFT.label), ("Right", RIGHT.label), ("Score", "squared L2 distance"),
+        ("Only", "all categories"), ("Queries", "all categories"),
+    ):  # fmt: skip
+        choose(page, label, option)
+    idle(page)
+    yield page
+    opened.check()
 
 
 def run_all(page, address: str, notebook: str) -> None:
@@ -66,103 +111,598 @@ def scroll_to(page, text: str) -> None:
     )
 
 
+def idle(page) -> None:
+    """Wait until the kernel has answered everything asked of it so far."""
+    page.evaluate(
+        "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+        ".requestKernelInfo().then(() => null)"
+    )
+
+
+# The explorer --------------------------------------------------------------------------------
+
+
+def choose(page, label: str, option: str) -> None:
+    """Choose the option that starts with a text, unless it is chosen."""
+    control = page.get_by_role("combobox", name=label, exact=True)
+    texts = [text.replace("\xa0", " ") for text in control.locator("option").all_text_contents()]
+    [number, *_] = [place for place, text in enumerate(texts) if text.startswith(option)]
+    if control.evaluate("one => one.selectedIndex") != number:
+        control.select_option(index=number)
+
+
+def set_number(page, count: int) -> None:
+    number = page.get_by_label("Results", exact=True)
+    if number.input_value() != str(count):
+        number.fill(str(count))
+        number.press("Enter")
+
+
+def click_photo(page, place: str, number: int) -> int:
+    """Click a photo of the strip or a row, and wait until it is the query; returns its id."""
+    photo = page.locator(".photo-browser").first.locator(f"{place} .photo").nth(number)
+    query = int(photo.get_attribute("data-id"))
+    photo.click()
+    wait_until(page, lambda: asked(page) == query)
+    return query
+
+
+def asked(page) -> int:
+    """Id of the query."""
+    return int(page.locator(".photo-browser .query figure").first.get_attribute("data-id"))
+
+
+def told(page) -> str:
+    """The sentence in the widget."""
+    return page.locator(".photo-browser").first.get_by_role("status").inner_text()
+
+
 def shown(page, row: str) -> list[int]:
     """Ids of the photos in a row of the explorer."""
-    photos = page.locator(f".photo-browser [data-row={row}] .photo")
+    photos = page.locator(".photo-browser").first.locator(f"[data-row={row}] .photo")
     return [int(id_) for id_ in photos.evaluate_all("all => all.map(one => one.dataset.id)")]
 
 
-def by_hand(dataset, name: str, query: int, count: int, category: str | None = None) -> list[int]:
-    """The explorer's row, asked of Milvus directly."""
-    vectors = extract(onnx_model(name), dataset.paths, progress=False)
-    row = [record.id for record in dataset].index(query)
+def captions(page, row: str) -> list[list[str]]:
+    """The lines under each photo in a row."""
+    return page.locator(f".photo-browser [data-row={row}] .photo").evaluate_all(
+        "all => all.map(one => [...one.querySelectorAll('span')].map(line => line.textContent))"
+    )
+
+
+def by_hand(
+    dataset, variant: Variant, query: int | Path, count: int, category: str | None = None
+) -> dict[int, float]:
+    """The explorer's row, asked of Milvus directly: squared distance by id, nearest first."""
+    onnx = onnx_model(variant.name, preset=variant.preset, precision=variant.precision)
+    if isinstance(query, Path):
+        [vector] = extract(onnx, [query], progress=False)
+    else:
+        row = [record.id for record in dataset].index(query)
+        vector = extract(onnx, dataset.paths, progress=False)[row]
     [answer] = services.connect_milvus().search(
-        collection_name(dataset.slug, name, "article", "fp32"),
-        data=[vectors[row].tolist()],
+        collection_name(dataset.slug, variant.name, variant.preset, variant.precision),
+        data=[vector.tolist()],
         limit=count + 1,
         filter=f'ARRAY_CONTAINS(labels, "{category}")' if category else "",
     )
-    return [hit["id"] for hit in answer if hit["id"] != query][:count]
+    found = {hit["id"]: hit["distance"] for hit in answer if hit["id"] != query}
+    return dict(list(found.items())[:count])
 
 
-def wait_until(page, condition) -> None:
-    deadline = time.monotonic() + UPDATE_SECONDS
+def wait_until(page, condition, seconds: float = UPDATE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the explorer did not update"
         page.wait_for_timeout(50)
 
 
-def check_rows(page, dataset, query: int, count: int, category: str | None = None) -> None:
-    for row, name in (("left", "resnet50"), ("right", "vgg16")):
-        wanted = by_hand(dataset, name, query, count, category)
+def check_rows(
+    page, dataset, query: int | Path, count: int, category: str | None = None, *,
+    models: tuple[Variant, Variant] = (LEFT, RIGHT),
+) -> None:  # fmt: skip
+    """Both rows hold what Milvus answers, in its order."""
+    for row, variant in zip(("left", "right"), models, strict=True):
+        wanted = list(by_hand(dataset, variant, query, count, category))
         wait_until(page, lambda row=row, wanted=wanted: shown(page, row) == wanted)
 
 
-@pytest.mark.parametrize("notebook", ["04_search_compare.ipynb", "10_explore.ipynb"])
-def test_explorer(watched, lab, stored, screenshots, notebook):
+def check_captions(page, dataset, query: int, models: tuple[Variant, Variant]) -> None:
+    """Distance, movement against the other model and shared categories, each worked out here."""
+    lists = [by_hand(dataset, variant, query, DEPTH) for variant in models]
+    for row, mine, other in (("left", *lists), ("right", *lists[::-1])):
+        ids = shown(page, row)
+        for rank, (id_, lines) in enumerate(
+            zip(ids, captions(page, row), strict=True), start=1
+        ):  # fmt: skip
+            place, distance = lines[0].split(" · d² ")
+            assert int(place) == rank
+            assert float(distance) == pytest.approx(mine[id_], abs=6e-4)
+            there = list(other).index(id_) + 1 if id_ in other else None
+            if there is None:
+                assert lines[1] == f"new, beyond {DEPTH} there"
+            elif there > len(ids):
+                assert lines[1] == f"new, {there} there"
+            else:
+                sign = "▲" if there > rank else "▼"
+                moved = f"{sign} {abs(there - rank)}" if there != rank else "= same rank"
+                assert lines[1] == moved
+            common = dataset.by_id[id_].labels & dataset.by_id[query].labels
+            assert lines[2] == ("✓ " + ", ".join(sorted(common)) if common else "✗")
+
+
+# What it does --------------------------------------------------------------------------------
+
+
+def test_in_notebook_04(watched, lab, stored, screenshots):
     page = watched.page
-    run_all(page, lab, notebook)
+    run_all(page, lab, "04_search_compare.ipynb")
     scroll_to(page, "Explorer(dataset)")
-    browser = page.locator(".photo-browser").first
-    browser.wait_for()
+    page.locator(".photo-browser").first.wait_for()
+    check_rows(page, stored, click_photo(page, ".strip", 3), 6)
+    check_rows(page, stored, click_photo(page, "[data-row=left]", 1), 6)
+    page.screenshot(path=screenshots / "04_search_compare.png")
 
-    strip = browser.locator(".strip .photo").nth(3)
-    query = int(strip.get_attribute("data-id"))
-    strip.click()
-    wait_until(page, lambda: browser.locator(f".query figure[data-id='{query}']").count() == 1)
-    check_rows(page, stored, query, 6)
 
-    result = browser.locator("[data-row=left] .photo").nth(1)
-    query = int(result.get_attribute("data-id"))
-    result.click()
-    wait_until(page, lambda: browser.locator(f".query figure[data-id='{query}']").count() == 1)
-    check_rows(page, stored, query, 6)
-    page.screenshot(path=screenshots / f"{notebook.removesuffix('.ipynb')}.png")
+def test_query_filter_number_and_fusion(explore, stored, screenshots):
+    page, dataset = explore, stored
+    check_rows(page, dataset, click_photo(page, ".strip", 3), 6)
+    query = click_photo(page, "[data-row=left]", 1)
+    check_rows(page, dataset, query, 6)
+    page.screenshot(path=screenshots / "10_explore.png")
 
-    category = max(stored.categories, key=stored.categories.get)
-    page.get_by_label("Only", exact=True).select_option(
-        label=f"{category} ({stored.categories[category]})"
-    )
-    check_rows(page, stored, query, 6, category)
-    page.get_by_label("Only", exact=True).select_option(label="all categories")
-    check_rows(page, stored, query, 6)
+    category = max(dataset.categories, key=dataset.categories.get)
+    choose(page, "Only", f"{category} (")
+    check_rows(page, dataset, query, 6, category)
+    choose(page, "Only", "all categories")
+    check_rows(page, dataset, query, 6)
 
-    thumb = page.locator(".widget-slider .noUi-handle").first
-    thumb.focus()
+    page.get_by_role("slider", name="Fusion").focus()
     page.keyboard.press("Home")
     wait_until(page, lambda: shown(page, "combined") == shown(page, "left"))
     page.keyboard.press("End")
     wait_until(page, lambda: shown(page, "combined") == shown(page, "right"))
 
-    number = page.get_by_label("Results", exact=True)
-    number.fill("5000")
-    number.press("Enter")
-    status = browser.get_by_role("status")
-    wait_until(page, lambda: "5000 results were asked for" in status.inner_text())
-    number.fill("3")
-    number.press("Enter")
-    check_rows(page, stored, query, 3)
+    set_number(page, 5000)
+    wait_until(page, lambda: "5000 results were asked for" in told(page))
+    set_number(page, 3)
+    check_rows(page, dataset, query, 3)
+    assert told(page) == ""
 
-    upload = browser.get_by_label("Your own photo").last
-    upload.set_input_files({"name": "notes.txt", "mimeType": "image/png", "buffer": b"no image"})
-    wait_until(page, lambda: "cannot be used as a photo" in status.inner_text())
-    own = stored.records[7]
-    upload.set_input_files(str(own.path))
-    wait_until(page, lambda: shown(page, "left")[0] == shown(page, "right")[0] == own.id)
+    choose(page, "Queries", f"{category} (")
+    of_it = {record.id for record in dataset if category in record.labels}
+    strip = page.locator(".photo-browser .strip .photo")
+    wait_until(page, lambda: strip.count() == len(of_it))
+    page.get_by_role("button", name="Random query").click()
+    idle(page)
+    assert asked(page) in of_it
+    check_rows(page, dataset, asked(page), 3)
 
-    images = browser.locator("img")
+    images = page.locator(".photo-browser img")
     assert all(images.evaluate_all("all => all.map(one => one.alt)"))
 
 
-def test_map_is_linked(watched, lab, stored, screenshots):
-    page = watched.page
-    run_all(page, lab, "10_explore.ipynb")
-    scroll_to(page, "EmbeddingMap(dataset")
-    plot = page.locator(".js-plotly-plot").first
+@pytest.mark.parametrize(
+    "models",
+    [
+        (Variant("resnet50"), Variant("vgg16")),
+        (Variant("resnet50"), Variant("resnet50", precision="int8")),
+        (Variant("resnet50", "article"), Variant("resnet50", "recommended")),
+    ],
+    ids=["two_networks", "fp32_against_int8", "article_against_recommended"],
+)
+def test_any_two_models(explore, stored, models):
+    page = explore
+    click_photo(page, ".strip", 11)
+    for side, variant in zip(("Left", "Right"), models, strict=True):
+        choose(page, side, variant.label)
+    titles = page.locator(".photo-browser .rows h3")
+    labels = [variant.label for variant in models]
+    wait_until(page, lambda: titles.all_text_contents()[:2] == labels, FIRST_USE_SECONDS)
+    for number in (11, 20):
+        query = click_photo(page, ".strip", number)
+        check_rows(page, stored, query, 6, models=models)
+        check_captions(page, stored, query, models)
+    assert shown(page, "left") != shown(page, "right") or models[1].precision == "int8"
+
+
+def test_explain_shows_heat_maps_until_it_is_switched_off(explore, stored, screenshots):
+    page = explore
+    query = click_photo(page, ".strip", 5)
+    check_rows(page, stored, query, 6)
+    switch = page.get_by_label("Explain on click", exact=True)
+    switch.check()
+    maps = page.locator(".photo-browser .explanation img")
+    for number in (0, 2):
+        result = shown(page, "left")[number]
+        page.locator(".photo-browser [data-row=left] .photo").nth(number).click()
+        cosines = [
+            f"{v.label} cosine {1 - by_hand(stored, v, query, DEPTH)[result] / 2:.3f}"
+            for v in (LEFT, RIGHT)
+        ]
+        wait_until(
+            page,
+            lambda cosines=cosines: maps.count() and all(
+                one in maps.get_attribute("alt") for one in cosines
+            ),
+        )  # fmt: skip
+        assert asked(page) == query, "explaining must not change the query"
+    assert maps.evaluate("one => one.naturalWidth") > 800
+    maps.scroll_into_view_if_needed()
+    page.screenshot(path=screenshots / "heat_maps.png")
+    switch.uncheck()
+    wait_until(page, lambda: maps.count() == 0)
+
+    switch.check()
+    page.locator(".photo-browser [data-row=right] .photo").first.click()
+    wait_until(page, lambda: maps.count() == 1)
+    check_rows(page, stored, click_photo(page, ".strip", 6), 6)
+    assert maps.count() == 0, "the maps are of another query"
+
+
+def tally(page):
+    return page.locator(".widget-html-content:has-text('votes')").first.inner_text()
+
+
+def test_votes_are_counted_tested_and_kept(explore, stored):
+    page = explore
+    votes_path().unlink(missing_ok=True)
+    given = ["Left is better"] * 6 + ["Right is better", "Same"]
+    queries = []
+    for number, answer in enumerate(given):
+        queries.append(click_photo(page, ".strip", number))
+        page.get_by_role("button", name=answer, exact=True).click()
+        wait_until(page, lambda: votes_path().exists() and len(load_votes()) == len(queries))
+
+    def expected(left, right, same):
+        p = binomtest(left, left + right).pvalue
+        return (
+            f"Your votes: {LEFT.label} {left}, {RIGHT.label} {right}, same {same}. "
+            f"Sign test: p = {p:.3f}"
+        )
+
+    wait_until(page, lambda: tally(page) == expected(6, 1, 1))
+    kept = json.loads(votes_path().read_text())
+    assert [vote["query"] for vote in kept] == [str(query) for query in queries]
+    assert [vote["better"] for vote in kept] == ["left"] * 6 + ["right", "same"]
+    assert all(
+        vote["left"] == LEFT.label and vote["right"] == RIGHT.label and not vote["blind"]
+        for vote in kept
+    )
+    click_photo(page, ".strip", 0)  # a change of mind about the first query
+    page.get_by_role("button", name="Right is better", exact=True).click()
+    wait_until(page, lambda: tally(page) == expected(5, 2, 1))
+    assert len(load_votes()) == len(given)
+
+
+def readable(page) -> str:
+    """All that the widget shows or reads aloud: texts, attributes, options of visible controls."""
+    return page.locator(".widget-vbox:has(> .photo-browser)").first.evaluate(
+        """root => [root, ...root.querySelectorAll('*')]
+            .filter(one => one.checkVisibility() || one.tagName === 'OPTION'
+                           && one.parentElement.checkVisibility())
+            .flatMap(one => [
+                ...[...one.attributes].filter(a => a.name !== 'src').map(a => a.value),
+                ...[...one.childNodes].filter(n => n.nodeType === 3).map(n => n.data),
+            ]).join('\\n')"""
+    )
+
+
+def test_blind_votes_reach_the_right_model(explore, stored, screenshots):
+    page = explore
+    votes_path().unlink(missing_ok=True)
+    assert all(name in readable(page).lower() for name in NAMES)
+    page.get_by_label("Blind", exact=True).check()
+    wait_until(page, lambda: page.locator(".photo-browser [data-row=combined]").count() == 0)
+    wait_until(page, lambda: "0 votes so far" in tally(page))
+    wins, seen = {LEFT: 0, RIGHT: 0}, set()
+    for number in range(30):
+        query = click_photo(page, ".strip", number)
+        idle(page)
+        rows = {v: list(by_hand(stored, v, query, 6)) for v in (LEFT, RIGHT)}
+        if rows[LEFT] == rows[RIGHT]:
+            continue
+        [at_left] = [v for v in rows if rows[v] == shown(page, "left")]
+        [at_right] = [v for v in rows if rows[v] == shown(page, "right")]
+        assert at_left != at_right
+        text = readable(page).lower()
+        assert [name for name in NAMES if name in text] == [] and "d²" not in text
+        if number == 0:
+            page.screenshot(path=screenshots / "blind.png")
+        better, button = (
+            (at_left, "Left is better") if number % 3 else (at_right, "Right is better")
+        )
+        page.get_by_role("button", name=button, exact=True).click()
+        wins[better] += 1
+        wait_until(page, lambda: f"{sum(wins.values())} votes so far" in tally(page))
+        idle(page)
+        seen.add((at_left, button))
+        if len(seen) == 4:
+            break
+    assert len(seen) == 4, "each model was on each side, and each side was voted for"
+    kept = load_votes()
+    assert all(vote.blind and vote.left == LEFT.label for vote in kept)
+    page.get_by_label("Blind", exact=True).uncheck()
+    p = binomtest(wins[LEFT], sum(wins.values())).pvalue
+    wanted = (
+        f"{LEFT.label} {wins[LEFT]}, {RIGHT.label} {wins[RIGHT]}, same 0. Sign test: p = {p:.3f}"
+    )
+    wait_until(page, lambda: tally(page).endswith(wanted))
+
+
+def drop(page, name: str, content: bytes) -> None:
+    """Drag a file from the desktop over the widget, and drop it there."""
+    files = page.evaluate_handle(
+        """([name, content]) => {
+            const files = new DataTransfer();
+            const bytes = Uint8Array.from(atob(content), one => one.charCodeAt(0));
+            files.items.add(new File([bytes], name));
+            return files;
+        }""",
+        [name, base64.b64encode(content).decode()],
+    )
+    target = page.locator(".photo-browser .rows").first
+    frame = page.locator(".photo-browser.dropping")
+    for event, count in (("dragenter", 1), ("dragover", 1), ("drop", 0)):
+        target.dispatch_event(event, {"dataTransfer": files})
+        assert frame.count() == count
+
+
+def test_a_dropped_photo_is_searched_for(explore, stored, screenshots, tmp_path):
+    page = explore
+    own = tmp_path / "mine.png"  # no photo of the dataset
+    with Image.open(stored.records[7].path) as photo:
+        ImageOps.mirror(photo).save(own)
+    drop(page, own.name, own.read_bytes())
+    wait_until(page, lambda: asked(page) == 0)
+    check_rows(page, stored, own, 6)
+    assert told(page) == ""
+    before = shown(page, "left")
+    drop(page, "notes.txt", b"no image")
+    wait_until(page, lambda: told(page).startswith("'notes.txt' cannot be used as a photo"))
+    drop(page, "huge.jpg", bytes(8_000_001))
+    wait_until(page, lambda: told(page).startswith("'huge.jpg' is larger than 8 MB"))
+    assert shown(page, "left") == before
+    upload = page.locator(".photo-browser").first.get_by_label("Your own photo").last
+    upload.set_input_files(str(stored.records[9].path))
+    check_rows(page, stored, stored.records[9].path, 6)
+    assert told(page) == ""
+    check_rows(page, stored, click_photo(page, ".strip", 2), 6)
+
+
+@pytest.mark.parametrize("name", ["milvus", "redis"])
+def test_it_goes_on_after_a_service_was_stopped(explore, stored, name):
+    page = explore
+    check_rows(page, stored, click_photo(page, ".strip", 1), 6)
+    [service] = [one for one in services.running_services() if one.name == name]
+    server = psutil.Process(service.pid)
+    server.kill()
+    psutil.wait_procs([server], timeout=10)
+    click = page.locator(".photo-browser .strip .photo").nth(4)
+    click.click()
+    wait_until(page, lambda: told(page).startswith(f"{name.capitalize()} does not answer"), 30)
+    assert told(page).count(".") == 1 and "Traceback" not in told(page)
+    click.click()
+    wait_until(page, lambda: told(page) == "", 60)
+    query = int(click.get_attribute("data-id"))
+    assert asked(page) == query
+    check_rows(page, stored, query, 6)
+    [again] = [one for one in services.running_services() if one.name == name]
+    assert again.pid != service.pid
+
+
+def test_what_a_small_dataset_cannot_answer_is_said(watched, lab, stored, environment, tmp_path):
+    for record, place in zip(stored, ("cat/1", "dog/2", "dog/3", "dog/4"), strict=False):
+        target = tmp_path / f"pets/{place}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(record.path, target)
+    source = (
+        "from helpers.datasets import open_dataset\n"
+        "from helpers.explorer_widget import Explorer\n"
+        f"Explorer(open_dataset({str(tmp_path / 'pets')!r}))"
+    )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+    cells = [nbformat.v4.new_code_cell(source)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, Path(environment["PYTHONPATH"]) / "notebooks/small.ipynb")
+    page, pets = watched.page, open_dataset(tmp_path / "pets")
+    run_all(page, lab, "small.ipynb")
+    [cat] = [record.id for record in pets if record.labels == {"cat"}]
+    page.locator(f".photo-browser .strip .photo[data-id='{cat}']").click()
+    check_rows(page, pets, cat, 3)
+
+    choose(page, "Only", "cat (1)")
+    wait_until(page, lambda: told(page).startswith("No other photo shows “cat”: "))
+    choose(page, "Only", "all categories")
+    wait_until(page, lambda: told(page) == "")
+    set_number(page, 4)
+    wait_until(page, lambda: told(page).startswith("4 results were asked for, and there are 3"))
+    set_number(page, 0)
+    wait_until(page, lambda: told(page).startswith("0 results were asked for"))
+    set_number(page, 3)
+    wait_until(page, lambda: told(page) == "")
+    [dog, *_] = [record.id for record in pets if record.labels == {"dog"}]
+    page.locator(f".photo-browser .strip .photo[data-id='{dog}']").click()
+    check_rows(page, pets, dog, 3)
+    choose(page, "Only", "dog (3)")
+    wait_until(page, lambda: told(page) == "Only 2 other photos show “dog”: these are all.")
+    check_rows(page, pets, dog, 2, "dog")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_accessible_in_both_themes(explore, stored, screenshots, theme):
+    checker = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    )
+    page = explore
+    click_photo(page, ".strip", 8)
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+    )
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    page.get_by_label("Explain on click", exact=True).check()
+    page.locator(".photo-browser [data-row=left] .photo").first.click()
+    page.locator(".photo-browser .explanation img").first.wait_for()
+    page.screenshot(path=screenshots / f"explorer_{theme.split()[1].lower()}.png")
+    found = checker.Axe().run(page, context=".widget-vbox:has(> .photo-browser)").response
+    assert found["passes"]
+    broken = [
+        (rule["id"], node["html"][:200]) for rule in found["violations"] for node in rule["nodes"]
+    ]
+    assert broken == []
+
+
+def test_a_narrow_window(explore, screenshots):
+    page = explore
+    page.set_viewport_size({"width": 700, "height": 1000})
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    try:
+        click_photo(page, ".strip", 8)
+        browser = page.locator(".photo-browser").first
+        assert browser.evaluate("one => one.scrollWidth <= one.clientWidth")
+        page.screenshot(path=screenshots / "explorer_narrow.png")
+    finally:
+        page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+        page.set_viewport_size({"width": 1400, "height": 1000})
+
+
+# The map -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plot(explore):
+    """The map of notebook 10."""
+    scroll_to(explore, "EmbeddingMap(dataset")
+    plot = explore.locator(".js-plotly-plot").first
     plot.wait_for()
-    points = plot.locator(".scatterlayer path.point")
-    wait_until(page, lambda: points.count() == 2 * len(stored))
-    chosen = plot.evaluate("plot => plot.data.slice(0, 2).map(one => [...one.selectedpoints])")
-    assert chosen[0] == chosen[1] and len(chosen[0]) > 1
-    assert len(plot.evaluate("plot => [...plot.data[2].x]")) == 3 * len(chosen[0])
+    return plot
+
+
+@pytest.fixture(scope="module")
+def neighbours(stored):
+    """Per model the rows of each photo's five nearest, computed here."""
+    spaces = []
+    for variant in (LEFT, RIGHT):
+        vectors = extract(onnx_model(variant.name), stored.paths, progress=False)
+        similarity = vectors @ vectors.T
+        np.fill_diagonal(similarity, -np.inf)
+        spaces.append(np.argsort(-similarity, axis=1)[:, :5])
+    return spaces
+
+
+def on_screen(plot) -> np.ndarray:
+    """Where the photos are drawn, in pixels of the page: [maps, photos, 2]."""
+    return np.array(
+        plot.evaluate(
+            """plot => ['0', '1'].map(number => {
+                const points = plot.querySelectorAll('.scatterlayer .trace')[number]
+                    .querySelectorAll('path.point');
+                return [...points].map(point => {
+                    const box = point.getBoundingClientRect();
+                    return [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+                });
+            })"""
+        )
+    )
+
+
+def lit(plot) -> list[list[int]]:
+    """The photos at whose place a marker is drawn at full strength, in either map."""
+    found = plot.evaluate(
+        """plot => [...plot.querySelectorAll('.scatterlayer .trace path.point')]
+            .filter(point => getComputedStyle(point).opacity > 0.9)
+            .map(point => {
+                const box = point.getBoundingClientRect();
+                return [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+            })"""
+    )
+    strong = np.array(found).reshape(-1, 1, 2)
+    return [
+        np.flatnonzero((np.abs(strong - places).max(axis=2) < 0.01).any(axis=0)).tolist()
+        for places in on_screen(plot)
+    ]
+
+
+def lasso(page, left: float, top: float, right: float, bottom: float) -> None:
+    """Draw around a rectangle, in pixels of the page."""
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+
+
+def inside(places: np.ndarray, left: float, top: float, right: float, bottom: float) -> list[int]:
+    chosen = (places > (left, top)).all(axis=1) & (places < (right, bottom)).all(axis=1)
+    return np.flatnonzero(chosen).tolist()
+
+
+def test_map_click_lights_up_the_nearest_in_both_maps(plot, explore, stored, neighbours):
+    page = explore
+    places = on_screen(plot)
+    assert places.shape == (2, len(stored), 2)
+    for side in (0, 1):
+        apart = np.linalg.norm(places[side][:, None] - places[side][None], axis=2)
+        np.fill_diagonal(apart, np.inf)
+        row = int(apart.min(axis=1).argmax())  # the one that no other covers
+        page.mouse.click(*places[side][row])
+        near = [set(space[row].tolist()) for space in neighbours]
+        wanted = sorted({row} | near[0] | near[1])
+        wait_until(page, lambda wanted=wanted: lit(plot) == [wanted, wanted])
+        text = f"{len(wanted)} photos chosen. {len(near[0] & near[1])} of its 5 nearest"
+        page.get_by_text(text).wait_for()
+        ends = plot.evaluate("plot => [...plot.data[2].x].filter(x => x !== null)")
+        assert len(ends) == 2 * len(wanted)
+
+
+def test_map_lasso_lights_up_the_same_photos_in_the_other_map(
+    plot, explore, stored, screenshots
+):  # fmt: skip
+    page = explore
+    places = on_screen(plot)
+    x, y = places[0].T
+    box = (np.quantile(x, 0.5), np.quantile(y, 0.2), x.max() + 8, np.quantile(y, 0.7))
+    wanted = inside(places[0], *box)
+    assert 5 < len(wanted) < len(stored) / 2
+    lasso(page, *box)
+    wait_until(page, lambda: lit(plot) == [wanted, wanted])
     page.screenshot(path=screenshots / "embedding_map.png")
+
+    across = (np.quantile(x, 0.9), y.min(), np.quantile(places[1][:, 0], 0.1), y.max())
+    both = sorted({*inside(places[0], *across), *inside(places[1], *across)})
+    assert len(both) > len(inside(places[1], *across)) > 0
+    lasso(page, *across)
+    wait_until(page, lambda: lit(plot) == [both, both])
+
+    page.mouse.dblclick(places[0][0][0], y.max() + 12)  # plotly's way to let go of a selection
+    everything = list(range(len(stored)))
+    wait_until(page, lambda: lit(plot) == [everything, everything])
+    lasso(page, *across)
+    wait_until(page, lambda: lit(plot) == [both, both])
+
+
+def test_map_shows_the_photo_under_the_pointer(plot, explore, stored, screenshots):
+    page = explore
+    preview = page.locator(".widget-html-content img").last
+    for side, row in ((0, 30), (1, 30), (1, 150)):
+        x, y = on_screen(plot)[side][row]
+        page.mouse.move(x - 40, y - 40)
+        page.mouse.move(x, y, steps=5)
+        drawn_on_top = plot.evaluate(
+            "(plot, side) => plot._hoverdata?.filter(one => one.curveNumber === side)"
+            ".map(one => one.pointNumber)",
+            side,
+        )
+        [found] = drawn_on_top
+        record = stored.records[found]
+        alt = ", ".join(sorted(record.labels))
+        wait_until(page, lambda alt=alt: preview.get_attribute("alt") == alt)
+        kind, _, content = preview.get_attribute("src").partition(",")
+        assert kind == "data:image/jpeg;base64"
+        with Image.open(io.BytesIO(base64.b64decode(content))) as thumbnail:
+            thumbnail.load()
+        with Image.open(record.path) as photo:
+            whole = photo.convert("RGB").resize(thumbnail.size)
+        difference = np.abs(np.asarray(thumbnail, float) - np.asarray(whole, float)).mean()
+        assert difference < 8
+    page.screenshot(path=screenshots / "embedding_map_hover.png")

@@ -127,9 +127,9 @@ def test_all_variants_of_the_registry():
 
 def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):
     widget = Explorer(dataset)
-    widget._on_photo(widget.photos, {"kind": "photo", "id": 5, "place": "strip"}, [])
-    assert widget.photos.query["id"] == 5
-    shown = [photo["id"] for photo in widget.photos.rows[0]["photos"]]
+    widget._on_photo(widget.photos, {"kind": "photo", "id": "5", "place": "strip"}, [])
+    assert widget.photos.query["id"] == "5"
+    shown = [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
     assert shown == expected(dataset, 8, 4, 6)[0]
     assert all(photo["alt"] for row in widget.photos.rows for photo in row["photos"])
     widget._on_photo(
@@ -155,7 +155,7 @@ def test_widget_survives_the_end_of_the_servers(dataset, stores):
     assert widget.photos.message.startswith("Milvus does not answer any more")
     widget.ask(dataset.records[2])
     assert widget.photos.message == ""
-    assert widget.photos.query["id"] == 3
+    assert widget.photos.query["id"] == "3"
 
 
 def test_blind_mode_hides_names_scores_and_whose_votes(dataset, stores, monkeypatch):
@@ -165,7 +165,7 @@ def test_blind_mode_hides_names_scores_and_whose_votes(dataset, stores, monkeypa
     widget.blind.value = True
     shown = json.dumps([widget.photos.rows, widget.photos.query, widget.tally.value])
     assert not any(word in shown for word in ("ResNet", "VGG", "d²"))
-    first_row = [photo["id"] for photo in widget.photos.rows[0]["photos"]]
+    first_row = [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
     assert first_row == ids(widget.answer.right)
     widget.voting.children[0].click()  # the left row is the right model's
     assert [vote.better for vote in load_votes()] == ["right"]
@@ -211,12 +211,16 @@ def test_map_chooses_in_both_spaces_and_joins_by_lines(dataset):
     found.choose([3])
     wanted = {3} | {int(i) for v in vectors.values() for i in nearest(v)[3]}
     assert set(found.chosen) == wanted
-    assert all(set(trace.selectedpoints) == wanted for trace in found.figure.data[:2])
+    for space, trace in zip(found.places, found.figure.data[3:], strict=True):
+        assert list(zip(trace.x, trace.y, strict=True)) == [tuple(space[i]) for i in found.chosen]
+    assert [trace.marker.opacity for trace in found.figure.data[:2]] == [0.25, 0.25]
     assert len(found.figure.data[2].x) == 3 * len(wanted)
-    found.choose([])
-    assert set(found.chosen) == wanted
     found.choose([1, 2])
     assert found.chosen == joined([2, 1], []) == [1, 2]
+    found.choose([])
+    assert [trace.marker.opacity for trace in found.figure.data[:2]] == [1, 1]
+    assert all(len(trace.x) == 0 for trace in found.figure.data[3:])
+    assert found.chosen == [] and len(found.figure.data[2].x) == 0
 
 
 def test_nearest_leaves_the_photo_itself_out():
