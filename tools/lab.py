@@ -9,7 +9,7 @@ from helpers.services import temporary_services
 from helpers.settings import ROOT
 
 COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
-COMMAND += ["--KernelManager.transport_encryption=auto", "notebooks"]
+COMMAND += ["--KernelManager.transport_encryption=auto", "--LabApp.news_url=None", "notebooks"]
 
 
 def main() -> int:
