@@ -6,12 +6,13 @@ works without a network and without WebGL.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
-from plotly.callbacks import Points
+from matplotlib.path import Path
 from sklearn.neighbors import NearestNeighbors
 
 from helpers import plots
@@ -51,6 +52,15 @@ def joined(chosen: Iterable[int], neighbours: Sequence[np.ndarray]) -> list[int]
     return sorted(rows)
 
 
+def outline(selection: Mapping) -> Path:
+    """The polygon of a lasso (`path`, as SVG writes it) or box (two corners) of plotly's."""
+    if "path" in selection:
+        numbers = re.findall(r"-?[\d.]+(?:e-?\d+)?", selection["path"])
+        return Path(np.array(numbers, float).reshape(-1, 2))
+    (x0, x1), (y0, y1) = ((selection[f"{axis}0"], selection[f"{axis}1"]) for axis in "xy")
+    return Path([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+
+
 class EmbeddingMap(widgets.VBox):
     """Both maps, a line of text, and the photo under the pointer.
 
@@ -75,7 +85,6 @@ class EmbeddingMap(widgets.VBox):
         self.places = [unit_square(place) + (GAP * side, 0) for side, place in
                        enumerate(places.values())]  # fmt: skip
         self.chosen: list[int] = []
-        self.drawn_around: dict[str, Sequence[int]] = {}
         names = [plots.names(record.labels) for record in dataset]
         # lists: FigureWidget draws nothing from a strided array's buffer
         traces = [
@@ -114,9 +123,10 @@ class EmbeddingMap(widgets.VBox):
         self.told = widgets.HTML(NOTHING_CHOSEN)
         for trace in self.figure.data[:2]:
             trace.on_click(lambda _trace, points, _state: self._clicked(points.point_inds))
-            trace.on_selection(self._drawn_around)
             trace.on_hover(lambda _trace, points, _state: self.show(points.point_inds))
-        self.figure.data[0].on_deselect(lambda _trace, _points: self.choose([]))
+        # Not on_selection: its message has one place to wait in with those of the pointer, which
+        # overwrite it where a lasso ends on a photo.
+        self.figure.observe(self._drawn_around, "_js2py_relayout")
         below = widgets.HBox([self.preview, self.told], layout={"min_height": "130px"})
         super().__init__([self.figure, below])
 
@@ -157,11 +167,12 @@ class EmbeddingMap(widgets.VBox):
         if len(rows):
             self.choose(rows)
 
-    def _drawn_around(self, trace: go.Scatter, points: Points, _selector: object) -> None:
-        """A lasso or box, reported to the left map and then to the right one."""
-        self.drawn_around[trace.name] = points.point_inds
-        if trace.name == self.figure.data[1].name:
-            self.choose(sorted({row for rows in self.drawn_around.values() for row in rows}))
+    def _drawn_around(self, change: dict) -> None:
+        """Choose what lies within the lassos and boxes on the plot, on either map."""
+        drawn = ((change["new"] or {}).get("relayout_data") or {}).get("selections")
+        if drawn is not None:
+            inside = [outline(one).contains_points(place) for one in drawn for place in self.places]
+            self.choose(np.flatnonzero(np.any(inside, axis=0)).tolist() if inside else [])
 
     def show(self, rows: Sequence[int]) -> None:
         """The photo under the pointer, beside the text."""

@@ -86,7 +86,7 @@ class Explorer(widgets.VBox):
         self.answer = explorer.answer(self.stores, self.choice)
         self._show()
         self._show_tally()
-        super().__init__([self.settings, self.photos, self.voting])
+        super().__init__([self.settings, self.switches, self.photos, self.voting])
 
     def _repr_mimebundle_(self, **options) -> dict:
         """Beside the live view a sentence for pages without a kernel."""
@@ -128,16 +128,12 @@ class Explorer(widgets.VBox):
         self.blind.observe(self._on_blind, "value")
         self.explain.observe(self._on_explain, "value")
         self.settings = widgets.GridBox(
-            [self.left, self.right, self.metric, self.count, self.category, self.queries]
-            + [
-                widgets.Box(
-                    [self.random, self.explain, self.blind], layout={**ROW, "grid_column": "1 / -1"}
-                )
-            ],  # fmt: skip
+            [self.left, self.right, self.metric, self.count, self.category, self.queries],
             layout=widgets.Layout(
                 grid_template_columns="repeat(auto-fit, minmax(17rem, 1fr))", grid_gap="2px 12px"
             ),
         )
+        self.switches = widgets.Box([self.random, self.explain, self.blind], layout=ROW)
         self.tally = widgets.HTML()
         buttons = []
         for answer, text in zip(

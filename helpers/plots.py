@@ -472,7 +472,9 @@ def match_maps(
                     fontsize=8, weight="bold", color="white", path_effects=OUTLINE,
                 )  # fmt: skip
         axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
-        axes.set_title(f"{model}, {title}\nadds up to {total:.3f}", color=colour(model))
+        axes.set_title(
+            f"{model}, {title}\nadds up to {total:.3f}", color=colour(model.partition("\n")[0])
+        )
         axes.set_axis_off()
     return figure
 

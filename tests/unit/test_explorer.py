@@ -223,6 +223,33 @@ def test_map_chooses_in_both_spaces_and_joins_by_lines(dataset):
     assert found.chosen == [] and len(found.figure.data[2].x) == 0
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"path": "M0.2,0.1L1.9e0,0.1L1.9,0.8L0.2,8e-1Z"},
+        {"type": "rect", "x0": 1.9, "x1": 0.2, "y0": 0.1, "y1": 0.8},
+    ],
+)
+def test_map_chooses_what_was_drawn_around_in_either_map(dataset, shape):
+    vectors = {"ResNet50": unit_vectors(1, 8), "VGG16": unit_vectors(2, 8)}
+    found = EmbeddingMap(dataset, vectors, {title: v[:, :2] for title, v in vectors.items()})
+
+    def reported(**changes):
+        found.figure._js2py_relayout = {"relayout_data": changes, "source_view_id": "view"}
+
+    reported(selections=[shape])
+    wanted = [
+        row
+        for row in range(len(dataset))
+        if any(0.2 < s[row][0] < 1.9 and 0.1 < s[row][1] < 0.8 for s in found.places)
+    ]
+    assert found.chosen == wanted and 1 < len(wanted) < len(dataset)
+    reported(dragmode="pan")
+    assert found.chosen == wanted
+    reported(selections=[])
+    assert found.chosen == []
+
+
 def test_nearest_leaves_the_photo_itself_out():
     vectors = unit_vectors(0, 8)
     order = np.argsort(2 - 2 * vectors @ vectors.T, axis=1, kind="stable")[:, 1:4]
