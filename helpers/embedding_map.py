@@ -6,6 +6,7 @@ works without a network and without WebGL.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -178,7 +179,7 @@ class EmbeddingMap(widgets.VBox):
         """The photo under the pointer, beside the text."""
         if len(rows):
             record = self.dataset.records[rows[0]]
-            alt = plots.names(record.labels)
+            alt = html.escape(", ".join(sorted(record.labels)) or "photo without label")
             self.preview.value = f'<img src="{thumbnail_uri(record.path)}" alt="{alt}">'
 
 
