@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from helpers import plots
 from helpers.datasets import ImageDataset
-from helpers.explorer_widget import thumbnail_uri
+from helpers.explorer_widget import alt_text, thumbnail_uri
 
 GAP = 1.15  # left edge of the second map; each map is 1 wide
 MOST_LINES = 60
@@ -179,7 +179,7 @@ class EmbeddingMap(widgets.VBox):
         """The photo under the pointer, beside the text."""
         if len(rows):
             record = self.dataset.records[rows[0]]
-            alt = html.escape(", ".join(sorted(record.labels)) or "photo without label")
+            alt = html.escape(alt_text(record.labels))
             self.preview.value = f'<img src="{thumbnail_uri(record.path)}" alt="{alt}">'
 
 

@@ -350,12 +350,17 @@ def _control(kind: type[widgets.Widget], description: str, **options: object) ->
     )
 
 
+def alt_text(labels: frozenset[str]) -> str:
+    """What a screen reader says of a photo."""
+    return ", ".join(sorted(labels)) or "photo without label"
+
+
 def _photo(id_: int, path: Path, labels: frozenset[str], lines: list[str]) -> dict:
     """A thumbnail as the browser takes it; JavaScript would round a long id that is a number."""
     return {
         "id": str(id_),
         "src": thumbnail_uri(path),
-        "alt": ", ".join(sorted(labels)) or "photo without label",
+        "alt": alt_text(labels),
         "lines": [line for line in lines if line],
     }
 

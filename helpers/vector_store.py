@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pymilvus import DataType, MilvusClient
+from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
 
 from helpers.progress import track
@@ -275,8 +275,9 @@ def search(
                 },
                 consistency_level="Strong",
             )
-        except MilvusException:
-            _check_dimension(client, name, vectors)
+        except MilvusException as error:
+            if error.code != Status.CONNECT_FAILED:  # else asking again would wait as long again
+                _check_dimension(client, name, vectors)
             raise
         found += [
             _hits(answer, limit, None if exclude is None else int(exclude[query]))

@@ -9,7 +9,12 @@ from helpers.services import temporary_services
 from helpers.settings import ROOT
 
 COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
-COMMAND += ["--KernelManager.transport_encryption=auto", "--LabApp.news_url=None", "notebooks"]
+COMMAND += ["--KernelManager.transport_encryption=auto", "notebooks"]
+# Nothing is asked of other machines: neither for Jupyter's news nor for its newest version.
+COMMAND += ["--LabApp.news_url=None"]
+COMMAND += [
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"
+]
 
 
 def main() -> int:

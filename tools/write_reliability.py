@@ -1,6 +1,6 @@
 """Write the table of faults into docs/reliability.md, from what the last test run recorded.
 
-`make reliability` runs both.
+`make reliability` runs the tests and then this.
 
 Every test of a fault leaves a record in BUILD_DIR/faults once it has shown that nothing was lost
 and that running again repaired it.

@@ -123,10 +123,6 @@ def environment(tmp_path_factory, browser):
     for name in ("models", "vectors"):
         if (BUILD_DIR / name).exists():
             shutil.copytree(BUILD_DIR / name, copy / "build" / name)
-    news = copy / "jupyter/lab/user-settings/@jupyterlab/apputils-extension"
-    news.mkdir(parents=True)
-    asked_before = '{"checkForUpdates": false, "fetchNews": "false"}'  # no question in the way
-    (news / "notification.jupyterlab-settings").write_text(asked_before)
     return {
         **{key: value for key, value in os.environ.items() if "proxy" not in key.lower()},
         "PYTHONPATH": str(copy),

@@ -55,8 +55,9 @@ with services.temporary_services():
     alone = {"rows": rows(stored.collection),
              "paths": path_store.load_paths(redis, stored.paths_key, ids)}
     import ray
-    nodes = ray.get_runtime_context().gcs_address
-    print(json.dumps([nodes, len(dataset), count, collection == stored.collection, by_ray, alone]))
+    address = ray.get_runtime_context().gcs_address
+    same = collection == stored.collection
+    print(json.dumps([address, len(dataset), count, same, by_ray, alone]))
 """
 
 
@@ -97,18 +98,18 @@ def test_ray_stores_what_the_single_process_stores(
     (tmp_path / "build/models").symlink_to(made / "models")
     clean_settings.setenv("DATASET", "sample")
     # Processes of its own as well, so that a cluster ends with the script.
-    alone = [*IN_NAMESPACE[:-1], "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+    isolated = [*IN_NAMESPACE[:-1], "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
     with TemporaryDirectory(prefix="ray") as folder:  # sockets want a short path
         ended = subprocess.run(
-            [*alone, python_with_ray, "-c", SCRIPT, where, folder],
+            [*isolated, python_with_ray, "-c", SCRIPT, where, folder],
             capture_output=True,
             text=True,
             cwd=ROOT,
         )
     assert ended.returncode == 0, ended.stderr[-2000:]
-    address, *found = json.loads(ended.stdout.splitlines()[-1])
+    told = json.loads(ended.stdout.splitlines()[-1])
+    address, photos, count, same_collection, by_ray, alone = told
     assert (address == "127.0.0.1:6379") is (where == "cluster")
-    photos, count, same_collection, by_ray, alone = found
     assert count == photos and same_collection
     assert by_ray["paths"] == alone["paths"]
     vectors = [[row.pop("vector") for row in one["rows"]] for one in (by_ray, alone)]
