@@ -42,14 +42,17 @@ def store_dataset(
     redis: redis.Redis,
     preset: str = "article",
     precision: str = "fp32",
+    index_type: str = "FLAT",
 ) -> StoredModel:
     """Convert, extract and store whatever of `dataset` is not there yet, for model `name`.
 
     Afterwards the collection holds exactly the dataset's photos under the dataset's ids, and the
-    Redis hash exactly their paths. Running it again changes nothing.
+    Redis hash exactly their paths. Running it again changes nothing. `index_type` is one of
+    `vector_store.INDEX_PARAMETERS`.
 
     Raises:
-        TutorialError: a photo, a model or a service cannot be used.
+        TutorialError: a photo, a model or a service cannot be used, or the collection is there
+            with another index.
     """
     model = embedding_model(name, preset)
     onnx_path = onnx_model(name, preset=preset, precision=precision)
@@ -68,7 +71,11 @@ def store_dataset(
     labels = [record.labels for record in dataset]
     description = {**model.description(), "precision": precision}
     vector_store.ensure_collection(
-        milvus, stored.collection, model.dimension, description=description
+        milvus,
+        stored.collection,
+        model.dimension,
+        description=description,
+        index_type=index_type,
     )
     ids = vector_store.store(milvus, stored.collection, ids, vectors, paths, labels)
     path_store.save_paths(redis, stored.paths_key, dict(zip(ids, paths, strict=True)))

@@ -75,8 +75,12 @@ def connect_milvus() -> MilvusClient:
     uri = milvus_uri()
     # Without its own pool, gRPC refuses for up to two minutes to try a server again that went away.
     options = {"grpc.use_local_subchannel_pool": 1}
-    if not settings.milvus_uri:  # else gRPC sends even loopback traffic to the machine's HTTP proxy
+    if not settings.milvus_uri:
+        # else gRPC sends even loopback traffic to the machine's HTTP proxy
         options["grpc.enable_http_proxy"] = 0
+        # Milvus Lite takes the pings of an idle client for an attack and hangs up, and gRPC prints
+        # that. Pings during a call remain: they end one that a frozen server does not answer.
+        options["grpc.keepalive_permit_without_calls"] = 0
     with quiet_pymilvus():
         try:
             client = MilvusClient(

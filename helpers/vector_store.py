@@ -25,6 +25,7 @@ from helpers.settings import TutorialError
 INDEX_PARAMETERS: dict[str, dict[str, int]] = {
     "FLAT": {},
     "IVF_FLAT": {"nlist": 128},
+    "IVF_SQ8": {"nlist": 128},
     "HNSW": {"M": 16, "efConstruction": 200},
 }
 RECIPE = "recipe"  # the collection property that records what the vectors were made with
@@ -200,6 +201,43 @@ def _check_rows(
         raise TutorialError(f"The path {longest!r} exceeds {PATH_BYTES} bytes: shorten it.")
 
 
+@answering("milvus")
+def copy(
+    source: MilvusClient,
+    name: str,
+    target: MilvusClient,
+    new_name: str | None = None,
+    *,
+    batch_size: int = 1000,
+) -> int:
+    """Copy a collection and its recipe to another server, or under another name.
+
+    Nothing is extracted again: the vectors are read from `source`, batch by batch. Running it
+    twice changes nothing. Returns the number of rows. Raises TutorialError for a collection that
+    `target` has with other vectors, and where it ends up with another number of rows.
+    """
+    new_name = new_name or name
+    found = source.describe_collection(name)
+    ensure_collection(
+        target,
+        new_name,
+        _dimension(found),
+        description=json.loads(found["properties"][RECIPE]),
+        index_type=source.describe_index(name, "vector")["index_type"],
+    )
+    source.load_collection(name)
+    pages = source.query_iterator(
+        name, batch_size=batch_size, filter="", output_fields=["id", "vector", "path", "labels"]
+    )
+    ids: list[int] = []
+    while page := pages.next():
+        rows = [{**row, "labels": list(row["labels"])} for row in page]
+        ids += target.upsert(new_name, rows)["ids"]
+    pages.close()
+    keep_only(target, new_name, ids)
+    return len(ids)
+
+
 def keep_only(client: MilvusClient, name: str, ids: Collection[int]) -> None:
     """Delete all rows but those with these ids, none of which may be missing.
 
@@ -287,13 +325,18 @@ def search(
 
 
 def _check_dimension(client: MilvusClient, name: str, vectors: np.ndarray) -> None:
-    found = client.describe_collection(name)
-    [dim] = [field["params"]["dim"] for field in found["fields"] if field["name"] == "vector"]
+    dim = _dimension(client.describe_collection(name))
     if vectors.shape[1] != dim:
         raise TutorialError(
             f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
             f"vectors of dimension {dim}: ask with vectors of the model that filled it."
         )
+
+
+def _dimension(description: Mapping[str, Any]) -> int:
+    """The vectors' dimension, from what `describe_collection` returns."""
+    [vector] = [field for field in description["fields"] if field["name"] == "vector"]
+    return vector["params"]["dim"]
 
 
 def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None) -> list[Hit]:

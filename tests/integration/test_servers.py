@@ -83,6 +83,22 @@ def test_both_servers_find_the_same_photos(clients, model):
         )
 
 
+def test_a_collection_moves_from_the_embedded_server_to_the_real_one(clients):
+    """As notebook 09 says it: rows are copied, nothing is extracted."""
+    old, new = clients["embedded"], clients["real"]["milvus"]
+    stored = search.store_dataset(open_dataset(), "vgg16", **old)
+    moved = f"moved_{stored.collection}"
+    assert vector_store.copy(stored.milvus, stored.collection, new, moved) == len(stored.vectors)
+    there = [
+        vector_store.search(client, name, stored.vectors, 10)
+        for client, name in ((stored.milvus, stored.collection), (new, moved))
+    ]
+    for before, after in zip(*there, strict=True):
+        assert [(hit.id, hit.path, hit.labels) for hit in after] == [
+            (hit.id, hit.path, hit.labels) for hit in before
+        ]
+
+
 def test_the_real_server_is_too_old_for_two_vectors_a_row(clients):
     assert not vector_store.holds_several_vectors(clients["real"]["milvus"])
     assert vector_store.holds_several_vectors(clients["embedded"]["milvus"])
@@ -143,6 +159,17 @@ def test_the_notebooks_give_the_same_numbers_on_both(clients, execute, clean_set
     for section in ("store", "search", "fusion"):
         embedded, real_ones = (pd.json_normalize(written[servers][section]) for servers in clients)
         pd.testing.assert_frame_equal(embedded, real_ones, rtol=1e-6)
+
+
+def test_an_idle_client_is_left_alone(clean_settings):
+    """Milvus Lite sent those away that pinged it for 40 s, and gRPC wrote so to the terminal."""
+    script = (
+        "import time; from helpers import services\n"
+        "with services.temporary_services():\n"
+        "    milvus = services.connect_milvus(); time.sleep(60); print(milvus.list_collections())"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[]\n", "")
 
 
 def test_a_token_opens_a_server_that_wants_one(new_milvus, clean_settings):

@@ -53,6 +53,20 @@ def test_a_removed_photo_disappears(milvus, name):
     assert IDS[0] not in {hit.id for hit in found[0]}
 
 
+def test_a_copy_holds_the_same_rows_and_the_same_recipe(milvus, name):
+    odd = [*PATHS[1:], ODD]
+    vector_store.store(milvus, name, IDS, VECTORS, odd, LABELS)
+    copied = f"{name}_copied"
+    for _ in range(2):
+        assert vector_store.copy(milvus, name, milvus, copied, batch_size=64) == len(IDS)
+    there = [vector_store.search(milvus, one, VECTORS[::9], len(IDS)) for one in (name, copied)]
+    assert there[0] == there[1]
+    assert ODD in {hit.path for hit in there[1][0]}
+    with pytest.raises(TutorialError, match="holds vectors of the recipe"):
+        vector_store.ensure_collection(milvus, copied, 16, description={**RECIPE, "model": "vgg16"})
+    milvus.drop_collection(copied)
+
+
 def test_search_agrees_with_numpy(milvus, name):
     found = vector_store.search(milvus, name, VECTORS, limit=5, exclude=IDS)
     distances = ((VECTORS[:, None] - VECTORS) ** 2).sum(axis=2)
