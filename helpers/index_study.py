@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from helpers.settings import TutorialError, load_settings
 
 EXACT = "exact (NumPy)"
 INDEX_TYPES = ("FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "HNSW_SQ")
-COLLECTION = "index_study"
+COLLECTION = f"index_study_{os.getpid()}"  # two notebooks may measure at once
 INSERT_ROWS = 2500
 WARM_UP = 10
 INDEX_SECONDS = 1800
@@ -127,7 +128,7 @@ def study(
     """Build each index at each size, search it, and compare with exact search.
 
     Args:
-        client: of the server to study; its collection `index_study` is replaced and dropped.
+        client: of the server to study; a collection of this process's own is made and dropped.
         vectors: float32 [n, d], unit rows: real photos'. Where a size exceeds n, the rest are
             jittered copies of them.
         sizes: numbers of vectors.
@@ -205,7 +206,7 @@ def cached_study(client: MilvusClient, vectors: np.ndarray, *args: Any, **kwargs
 
 @contextmanager
 def _collection(client: MilvusClient, dimension: int) -> Iterator[None]:
-    """The collection `index_study`, empty and without an index; dropped afterwards."""
+    """COLLECTION, empty and without an index; dropped afterwards."""
     client.drop_collection(COLLECTION)
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
