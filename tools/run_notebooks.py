@@ -17,10 +17,12 @@ import pages
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from tqdm import tqdm
 
 from helpers import conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.models import NETWORKS, embedding_model
+from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 CELL_SECONDS = 3600
@@ -57,13 +59,15 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
     folder = load_settings().build_dir / "html"
     chapters = [pages.chapter(path) for path in notebooks]
     for path in notebooks:
-        print(f"{path.stem:24}", end="", flush=True)
+        watched = watched_stream() is not None  # then a bar stands where the name will be
+        print("" if watched else f"{path.stem:24}", end="", flush=True)
         started = time.monotonic()
         notebook = nbformat.read(path, as_version=4)
-        error = execute(notebook, path.parent)
+        error = execute(notebook, path.parent, path.stem)
         early = error is not None and error.startswith(NeedsLabels.__name__)
         stops = error is not None and not early
         pages.write_notebook(folder, notebook, path.stem, chapters, last=stops)
+        print(f"{path.stem:24}" if watched else "", end="")
         seconds = f"{time.monotonic() - started:4.0f} s"
         if early:
             print(f"{seconds}  stopped early. {error.partition(': ')[2]}", flush=True)
@@ -94,8 +98,11 @@ def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
     return pages.write_gallery(folder, dataset, vectors)
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
-    """Run all cells in a fresh kernel; returns the error's last line, or None."""
+def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> str | None:
+    """Run all cells in a fresh kernel; returns the error's last line, or None.
+
+    A bar with this label shows the cells done, where someone watches.
+    """
     kernel = KernelManager(kernel_name="python3", transport_encryption="auto")
     client = NotebookClient(
         notebook,
@@ -106,6 +113,16 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
         store_widget_state=False,
         record_timing=False,
     )
+    stream = watched_stream()
+    bar = tqdm(
+        total=sum(cell.cell_type == "code" for cell in notebook.cells),
+        desc=f"{label:24}",
+        unit=" cells",
+        leave=False,
+        file=stream,
+        disable=stream is None,
+    )
+    client.on_cell_executed = lambda **_: bar.update()
     try:
         client.execute()
     except CellExecutionError as error:
@@ -115,6 +132,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
             raise KeyboardInterrupt from None
         raise
     finally:
+        bar.close()
         if kernel.has_kernel:
             kernel.shutdown_kernel(now=True)
     return None
