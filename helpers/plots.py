@@ -22,6 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import ImageOps
 
 from helpers.datasets import ImageDataset, ImageRecord
@@ -86,7 +88,7 @@ def tile(axes: Axes, path: Path, title: str, *, frame: str, style: str = "-") ->
     image = thumbnail(path)
     height, width = image.shape[:2]
     axes.imshow(image)
-    axes.set_title(title, fontsize=8, pad=3)
+    axes.set_title(title, fontsize=8, pad=3, parse_math=False)  # a category may hold $
     axes.set_axis_off()
     axes.add_patch(
         Rectangle(
@@ -182,7 +184,7 @@ def embedding_maps(
         maps: places float [photos, 2] per model, rows in the order of the dataset.
         dataset: the photos.
         classes: one class per photo; the names of the most frequent ones stand at the median of
-            their photos.
+            their photos, or above it where another name is.
     """
     frequency = Counter(classes)
     kinds = sorted(frequency)
@@ -191,9 +193,8 @@ def embedding_maps(
     colours = dict(zip(kinds, shades, strict=False))
     thumbs = [thumbnail(path, (40, 30)) for path in dataset.paths]
     figure = Figure(figsize=(14, 7), layout="constrained", dpi=90)
-    for axes, (title, places) in zip(
-        np.atleast_1d(figure.subplots(1, len(maps))), maps.items(), strict=True
-    ):
+    panels = np.atleast_1d(figure.subplots(1, len(maps)))
+    for axes, (title, places) in zip(panels, maps.items(), strict=True):
         axes.scatter(*places.T, s=0)
         for (x, y), image, kind in zip(places, thumbs, classes, strict=True):
             frame = {"edgecolor": colours[kind], "linewidth": 2}
@@ -202,11 +203,28 @@ def embedding_maps(
         for kind in named:
             x, y = np.median(places[[k == kind for k in classes]], axis=0)
             label = axes.text(x, y, kind, ha="center", va="center", fontsize=9, weight="bold")
+            label.set(parse_math=False, zorder=10)
             label.set_bbox({"fc": "white", "ec": colours[kind], "alpha": 0.85, "pad": 1.5})
-            label.set_zorder(10)
         axes.set(xticks=[], yticks=[], title=title)
         axes.spines[:].set_visible(False)
+    figure.draw_without_rendering()  # only now it is known how large a text is
+    for axes in panels:
+        move_apart(axes.texts)
     return figure
+
+
+def move_apart(labels: Sequence[Text]) -> None:
+    """Move labels up until none lies on another."""
+    placed: list[Bbox] = []
+    for label in sorted(labels, key=lambda label: label.get_window_extent().y0):
+        box = label.get_window_extent().padded(3)
+        shift = 0
+        while any(box.translated(0, shift).overlaps(other) for other in placed):
+            shift += 1
+        placed.append(box.translated(0, shift))
+        transform = label.get_transform()
+        x, y = transform.transform(label.get_position())
+        label.set_position(transform.inverted().transform((x, y + shift)))
 
 
 def side_by_side(
@@ -239,8 +257,8 @@ def side_by_side(
                 axes,
                 photos[hit.id],
                 f"{hit.rank}. d² = {hit.distance:.3f}\n{mark}",
-                frame=COLOURS["match"] if shared else COLOURS["other"],
-                style="-" if shared else ":",
+                frame=COLOURS["match"] if shared else COLOURS["other"] if labels else "white",
+                style=":" if labels and not shared else "-",
             )
             axes.set_gid(f"{title}/{hit.rank}/{hit.id}")
             if column == 1:
@@ -274,13 +292,16 @@ def distances(nearest: Mapping[str, np.ndarray], pairs: Mapping[str, np.ndarray]
     return figure
 
 
-def agreement(overlap_by_depth: np.ndarray, per_query: np.ndarray, expected: np.ndarray) -> Figure:
-    """How far two models agree: mean overlap@k for k = 1 … K, and per query at one depth.
+def agreement(
+    overlap_by_depth: np.ndarray, per_query: np.ndarray, expected: np.ndarray, k: int
+) -> Figure:
+    """How far two models agree: mean overlap@n for n = 1 … N, and per query at one depth.
 
     Args:
-        overlap_by_depth: mean overlap@k, float [K].
-        per_query: overlap of each query's top list, float [queries], 0 to 1.
-        expected: overlap@k of two random rankings, float [K].
+        overlap_by_depth: mean overlap@n, float [N].
+        per_query: overlap@k of each query, float [queries], 0 to 1.
+        expected: overlap@n of two random rankings, float [N].
+        k: the depth of `per_query`.
     """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -289,16 +310,19 @@ def agreement(overlap_by_depth: np.ndarray, per_query: np.ndarray, expected: np.
     left.plot(depth, expected, color="black", ls="--", label="two random orders")
     left.set(xlabel="k", ylabel="mean overlap@k", ylim=(0, 1), title="Agreement by depth")
     left.legend()
-    right.hist(per_query, np.linspace(-0.05, 1.05, 12), color=COLOURS["match"], ec="white")
-    right.set(xlabel="overlap@10 of one query", ylabel="queries", title="Agreement by query")
+    right.hist(per_query, (np.arange(k + 2) - 0.5) / k, color=COLOURS["match"], ec="white")
+    right.set(xlabel=f"overlap@{k} of one query", ylabel="queries", title="Agreement by query")
     return figure
 
 
-def metric_bars(means: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
+def metric_bars(
+    means: Mapping[str, Mapping[str, tuple[float, float, float]]], ylabel: str = "mean over queries"
+) -> Figure:
     """Metrics of several systems with their 95 % intervals.
 
     Args:
         means: per system, per metric: mean, lower and upper end.
+        ylabel: what the bars measure.
     """
     metrics = list(next(iter(means.values())))
     figure = Figure(figsize=(1.9 * len(metrics) + 1.5, 3.4), layout="constrained")
@@ -313,7 +337,7 @@ def metric_bars(means: Mapping[str, Mapping[str, tuple[float, float, float]]]) -
         axes.bar_label(bars, [f"{value:.2f}" for value in mean], fontsize=7, label_type="center",
                        bbox={"fc": "white", "ec": "none", "pad": 0.6})  # fmt: skip
     axes.set_xticks(range(len(metrics)), metrics)
-    axes.set(ylabel="mean over queries")
+    axes.set(ylabel=ylabel)
     axes.grid(axis="x", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(means))
     return figure
@@ -339,7 +363,8 @@ def category_bars(tables: Mapping[str, pd.DataFrame], metric: str, most: int = 3
         )  # fmt: skip
     values = np.array([table.loc[kinds, "mean"] for table in tables.values()])
     axes.hlines(y, values.min(axis=0), values.max(axis=0), color=COLOURS["other"], zorder=0)
-    axes.set_yticks(y, [f"{kind} ({first.loc[kind, 'queries']})" for kind in kinds])
+    labels = [f"{kind} ({first.loc[kind, 'queries']})" for kind in kinds]
+    axes.set_yticks(y, labels, parse_math=False)
     axes.set(xlabel=metric, xlim=(0, 1.02))
     axes.invert_yaxis()
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
@@ -529,7 +554,7 @@ def object_shares(
     axes.scatter(
         [area[kind] for kind in kinds], y, marker="|", s=260, color="black", label="share of area"
     )
-    axes.set_yticks(y, [f"{kind} ({counts[kind]})" for kind in kinds])
+    axes.set_yticks(y, [f"{kind} ({counts[kind]})" for kind in kinds], parse_math=False)
     axes.set(xlabel="share of the similarity that falls on the object", xlim=(0, 1))
     axes.invert_yaxis()
     figure.legend(
@@ -563,15 +588,14 @@ def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
                     markerfacecolor=colour if full else "white",
                 )
             last = line.iloc[-1]
-            ends.append((last["p50_ms"], last["vectors"], f"{name}, {last['recall']:.0%}", colour))
+            ends.append((last["p50_ms"], f"{name}, {last['recall']:.1%}", colour))
+        edge = table["vectors"].max()
         height = 0.0
         axes.set(xscale="log", yscale="log", title=server, xlabel="vectors stored")
-        for p50, vectors, label, colour in sorted(ends):
+        for p50, label, colour in sorted(ends):
             height = max(p50, height * 1.35)  # labels one below the other, not on top of each other
-            axes.annotate(
-                label, (vectors, p50), (vectors * 1.25, height), color=colour, va="center", size=8
-            )
-        axes.set_xlim(right=table["vectors"].max() * 12)
+            axes.text(edge * 1.25, height, label, color=colour, va="center", size=8)
+        axes.set_xlim(right=edge * 12)
     panels[0].set_ylabel("ms per query, median")
     return figure
 
