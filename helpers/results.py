@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import platform
 from importlib.metadata import version
@@ -24,24 +25,25 @@ def load_results() -> dict:
     """The results so far; empty before the first run.
 
     Raises:
-        TutorialError: the file is not JSON.
+        TutorialError: the file is not JSON, or holds something else.
     """
     path = results_path()
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise TutorialError(
-            f"{display_path(path)} is not readable as JSON; delete it and run again."
-        ) from error
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    except ValueError:
+        pass
+    raise TutorialError(f"{display_path(path)} holds no results as JSON; delete it and run again.")
 
 
 def record(dataset: ImageDataset, section: str, values: dict) -> None:
     """Write one section, beside those other notebooks wrote on the same dataset.
 
-    Sections measured on another dataset are dropped, so the file never mixes two. NumPy numbers
-    become plain ones; values are numbers with the unit in the key.
+    Sections measured on another dataset, or on other photos of this one, are dropped, so the file
+    never mixes two. NumPy numbers become plain ones; values are numbers with the unit in the key.
     """
     path = results_path()
     with writing(path.parent):
@@ -56,9 +58,10 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
             "photos": len(dataset),
             "categories": len(dataset.categories),
             "skipped": len(dataset.skipped),
+            "ids_sha256": hashlib.sha256(repr([r.id for r in dataset]).encode()).hexdigest()[:16],
         }
         before = load_results()
-        kept = before if before.get("dataset", {}).get("slug") == dataset.slug else {}
+        kept = before if before.get("dataset") == about else {}
         whole = {**kept, "dataset": about, "environment": environment(), section: values}
         with written_whole(path) as part:
             text = json.dumps(whole, indent=1, default=lambda number: number.item())
