@@ -8,19 +8,19 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import psutil
-from pymilvus import DataType, MilvusClient
+from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
 from sklearn.preprocessing import normalize
 
 from helpers.files import written_whole
 from helpers.progress import track
-from helpers.services import quiet_pymilvus, running_services
+from helpers.services import answering, running_services
 from helpers.settings import TutorialError, load_settings
 
 EXACT = "exact (NumPy)"
@@ -101,19 +101,27 @@ def bytes_per_vector(index_type: str, dimension: int) -> int:
     return vector + (2 * 16 * 4 + 8 if index_type.startswith("HNSW") else 0)
 
 
+@answering("milvus")
 def known_index_types(client: MilvusClient) -> list[str]:
     """Those of INDEX_TYPES that the server takes; Milvus 2.3 knows no HNSW_SQ.
 
-    Milvus Lite takes any name at first, but does know these five.
+    Milvus Lite takes any name at first, but does know these five. Raises TutorialError where the
+    server does not answer.
     """
     known = []
     for index_type in INDEX_TYPES:
-        with quiet_pymilvus(), suppress(MilvusException), _collection(client, 16):
-            _build(client, index_type, 0)
-            known.append(index_type)
+        with _collection(client, 16):
+            try:
+                _build(client, index_type, 0)
+            except MilvusException as error:
+                if error.code == Status.CONNECT_FAILED:
+                    raise
+            else:
+                known.append(index_type)
     return known
 
 
+@answering("milvus")
 def study(
     client: MilvusClient,
     vectors: np.ndarray,
@@ -146,7 +154,8 @@ def study(
         known).
 
     Raises:
-        TutorialError: an index type is unknown, refused by the server, or not finished.
+        TutorialError: an index type is unknown, refused by the server, or not finished; or the
+            server does not answer.
     """
     if server_pid is None:
         uris = {service.name: service.pid for service in running_services()}
@@ -175,6 +184,8 @@ def study(
                     if server_pid:
                         costs["server_mb"] = psutil.Process(server_pid).memory_info().rss / 1e6
             except MilvusException as error:
+                if error.code == Status.CONNECT_FAILED:
+                    raise
                 raise TutorialError(
                     f"This Milvus cannot build {index_type} on {size} vectors ({error.message}): "
                     f"take index types from known_index_types(client)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,10 +81,10 @@ class Embedder:
         self.milvus = connect_milvus()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """`id` int64 [n], `path` and `labels` (tab-separated) [n] → the ids that Milvus took."""
+        """`id` int64 [n], `path` and `labels` (JSON lists) [n] → the ids that Milvus took."""
         paths = batch["path"].tolist()
         vectors = np.concatenate(list(embed(self.onnx_path, list(map(resolve, paths)))))
-        labels = [set(filter(None, names.split("\t"))) for names in batch["labels"]]
+        labels = [json.loads(names) for names in batch["labels"]]
         ids = batch["id"].tolist()
         return {
             "id": np.array(
@@ -138,7 +139,7 @@ def store_with_ray(
     }
     paths = {record.id: relative_path(record.path) for record in dataset}
     items = [
-        {"id": record.id, "path": paths[record.id], "labels": "\t".join(record.labels)}
+        {"id": record.id, "path": paths[record.id], "labels": json.dumps(sorted(record.labels))}
         for record in dataset
     ]
     stored = ray.data.from_items(items).map_batches(

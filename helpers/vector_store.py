@@ -31,7 +31,7 @@ INDEX_PARAMETERS: dict[str, dict[str, int]] = {
 RECIPE = "recipe"  # the collection property that records what the vectors were made with
 PATH_BYTES = 4096
 LABELS_PER_PHOTO = 1024
-LABEL_BYTES = 256
+LABEL_BYTES = 1536  # a folder name of 255 bytes, each of them escaped
 SEARCH_BATCH = 256
 SAME_DISTANCE = 1e-4  # squared L2 up to which two unit vectors in float32 count as one
 
@@ -145,8 +145,8 @@ def store(
 
     Rows are upserted by id, then rows with other ids are deleted. `vectors` is float32 [n, dim];
     `paths` are relative POSIX paths of at most 4096 bytes. Returns the ids as Milvus returned them.
-    Raises TutorialError for repeated ids, values that are not finite, an overlong path, and where
-    the collection ends up with another number of rows.
+    Raises TutorialError for repeated ids, values that are not finite, an overlong path or label,
+    and where the collection ends up with another number of rows.
     """
     _check_rows(ids, vectors, paths, labels)
     returned: list[int] = []
@@ -158,6 +158,7 @@ def store(
     return returned
 
 
+@answering("milvus")
 def upsert(
     client: MilvusClient,
     name: str,
@@ -166,7 +167,10 @@ def upsert(
     paths: Sequence[str],
     labels: Sequence[Collection[str]],
 ) -> list[int]:
-    """Insert these rows, or replace those with their ids; takes and returns what `store` does."""
+    """Insert these rows, or replace those with their ids; takes and returns what `store` does.
+
+    Raises TutorialError where the server refuses them.
+    """
     rows = [
         {
             "id": int(id_),
@@ -196,9 +200,13 @@ def _check_rows(
         raise TutorialError(
             "Some vectors hold NaN or infinity: extract the vectors again (notebook 02)."
         )
-    longest = max(map(_escape, paths), key=lambda path: len(path.encode()), default="")
-    if len(longest.encode()) > PATH_BYTES:
-        raise TutorialError(f"The path {longest!r} exceeds {PATH_BYTES} bytes: shorten it.")
+    for what, texts, most in (
+        ("path", paths, PATH_BYTES),
+        ("category", {name for names in labels for name in names}, LABEL_BYTES),
+    ):
+        longest = max(map(_escape, texts), key=lambda text: len(text.encode()), default="")
+        if len(longest.encode()) > most:
+            raise TutorialError(f"The {what} {longest!r} exceeds {most} bytes: shorten it.")
 
 
 @answering("milvus")
@@ -238,6 +246,7 @@ def copy(
     return len(ids)
 
 
+@answering("milvus")
 def keep_only(client: MilvusClient, name: str, ids: Collection[int]) -> None:
     """Delete all rows but those with these ids, none of which may be missing.
 

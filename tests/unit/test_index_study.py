@@ -3,7 +3,7 @@ import pytest
 
 from helpers import TutorialError, index_study
 from helpers.evaluation import squared_distances
-from helpers.services import connect_milvus
+from helpers.services import connect_milvus, stop_services
 
 random = np.random.default_rng(0).uniform(size=(60, 16)).astype(np.float32)
 REAL = random / np.linalg.norm(random, axis=1, keepdims=True)
@@ -35,6 +35,18 @@ def test_every_index_is_built_and_finds_the_neighbours(services):
     assert (table["recall"] > 0.5).all() and (table["p95_ms"] >= table["p50_ms"]).all()
     assert table["server_mb"].notna().sum() == len(types)
     assert not client.has_collection(index_study.COLLECTION)
+
+
+def test_a_server_that_went_away_is_not_taken_for_one_without_indexes(monkeypatch, tmp_path):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    client = connect_milvus()
+    stop_services()
+    for ask in (
+        lambda: index_study.known_index_types(client),
+        lambda: index_study.study(client, REAL, [50], ["FLAT"], queries=5, progress=False),
+    ):
+        with pytest.raises(TutorialError, match="The embedded milvus failed"):
+            ask()
 
 
 def test_an_index_the_server_does_not_take_is_named(services):
