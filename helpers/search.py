@@ -16,7 +16,7 @@ from helpers.conversion import onnx_model
 from helpers.datasets import ImageDataset
 from helpers.extraction import extract
 from helpers.models import EmbeddingModel, embedding_model
-from helpers.settings import relative_path
+from helpers.settings import TutorialError, relative_path
 from helpers.vector_store import Hit
 
 
@@ -127,7 +127,15 @@ def photo_vector(stored: StoredModel, path: Path) -> np.ndarray:
 
 
 def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.ndarray:
-    """Results as rows of the dataset, int64 [queries, limit], as `evaluation` takes them."""
+    """Results as rows of the dataset, int64 [queries, limit], as `evaluation` takes them.
+
+    Raises TutorialError where some queries have fewer results than others.
+    """
+    if len({len(hits) for hits in found}) > 1:
+        raise TutorialError(
+            "Some queries found fewer photos than others: search with the index FLAT, which misses "
+            "none, or for fewer results."
+        )
     row = {record.id: number for number, record in enumerate(dataset)}
     return np.array([[row[hit.id] for hit in hits] for hits in found], np.int64)
 

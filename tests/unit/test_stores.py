@@ -139,8 +139,32 @@ def test_a_collection_made_otherwise_is_refused(milvus, one, change, message):
         vector_store.ensure_collection(milvus, one, **wanted)
 
 
+@pytest.mark.parametrize(
+    ("paths", "labels", "named"),
+    [(["a/" + 5000 * "b"], [{"cat"}], "path"), (["a.jpg"], [{2000 * "c"}], "category")],
+)
+def test_what_is_too_long_is_named(milvus, one, paths, labels, named):
+    with pytest.raises(TutorialError, match=f"The {named} '.*exceeds .* bytes: shorten it"):
+        vector_store.store(milvus, one, IDS[:1], VECTORS[:1], paths, labels)
+
+
+def test_a_folder_name_of_255_odd_bytes_is_a_category(milvus, one):
+    name = 255 * "\udcff"  # no UTF-8: six bytes each as they are stored
+    vector_store.store(milvus, one, IDS[:1], VECTORS[:1], PATHS[:1], [{name}])
+    [[hit]] = vector_store.search(
+        milvus, one, VECTORS[:1], 1,
+        filter="ARRAY_CONTAINS(labels, {name})", filter_params={"name": name},
+    )  # fmt: skip
+    assert hit.labels == {name}
+
+
+def test_what_the_server_refuses_is_one_sentence(milvus):
+    with pytest.raises(TutorialError, match="ilvus.* failed "):
+        vector_store.upsert(milvus, "nowhere", IDS[:1], VECTORS[:1], PATHS[:1], LABELS[:1])
+
+
 def test_an_unknown_index_type_is_refused(milvus):
-    with pytest.raises(TutorialError, match="'DISKANN' .*FLAT, IVF_FLAT, HNSW"):
+    with pytest.raises(TutorialError, match="'DISKANN' .*FLAT, IVF_FLAT, IVF_SQ8, HNSW"):
         vector_store.ensure_collection(
             milvus, "unknown", 16, description=RECIPE, index_type="DISKANN"
         )
