@@ -60,6 +60,16 @@ def test_results_are_the_exact_neighbours(stores):
             assert np.allclose([hit.distance for hit in hits], np.sort(exact[row]), atol=1e-4)
 
 
+def test_rankings_are_rows_of_the_dataset_and_equally_long(stores):
+    dataset, both = stores
+    store = both["vgg16"]
+    found = search.search_stored(store, store.vectors, len(dataset))
+    rows = search.ranking_rows(dataset, found)
+    assert np.array_equal(rows[:, 0], np.arange(len(dataset)))
+    with pytest.raises(TutorialError, match="fewer photos than others"):
+        search.ranking_rows(dataset, [found[0], found[1][:-1]])
+
+
 def test_storing_again_changes_nothing(stores, clients):
     dataset, both = stores
     keys = sorted(clients["redis"].keys("*"))
