@@ -23,7 +23,8 @@ import test_hybrid  # noqa: E402
 from test_stores import *  # noqa: E402, F403
 
 MODELS = ("resnet50", "vgg16")
-NOTEBOOKS = ("03_store_vectors", "04_search_compare", "06_combine_models")
+STEMS = ("03_store_vectors", "04_search_compare", "06_combine_models", "09_scale_out", "10_explore")
+FUSION = "06_combine_models"
 TOO_OLD = "This server is older than Milvus 2.4"
 
 
@@ -142,20 +143,25 @@ def printed(notebook) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
-def test_the_notebooks_give_the_same_numbers_on_both(clients, execute, clean_settings):
+def test_the_notebooks_give_the_same_numbers_on_both(
+    clients, execute, clean_settings, redis_server
+):
+    """And none of them shows the password of the real Redis."""
     real = {name: os.environ[name] for name in ("MILVUS_URI", "REDIS_URL")}
     written, said = {}, {}
     for servers in clients:
         for name, uri in real.items():
             clean_settings.setenv(name, uri if servers == "real" else "")
-        for stem in NOTEBOOKS:
+        for stem in STEMS:
             notebook = nbformat.read(ROOT / f"notebooks/{stem}.ipynb", as_version=4)
             assert execute(notebook) is None, (servers, stem)
             said[servers, stem] = printed(notebook)
+            assert redis_server.password not in nbformat.writes(notebook)
+        assert redis_server.password not in results.results_path().read_text()
         written[servers] = results.load_results()
         results.results_path().unlink()
-    assert TOO_OLD in said["real", NOTEBOOKS[2]]
-    assert TOO_OLD not in said["embedded", NOTEBOOKS[2]]
+    assert TOO_OLD in said["real", FUSION]
+    assert TOO_OLD not in said["embedded", FUSION]
     for section in ("store", "search", "fusion"):
         embedded, real_ones = (pd.json_normalize(written[servers][section]) for servers in clients)
         pd.testing.assert_frame_equal(embedded, real_ones, rtol=1e-6)
