@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scipy.stats import binomtest
 
+from helpers.files import locked, written_whole
 from helpers.settings import TutorialError, display_path, load_settings
 
 ANSWERS = ("left", "right", "same")
@@ -73,16 +72,16 @@ def save_vote(vote: Vote) -> list[Vote]:
     """Add a vote to the file, in one step, and return all of them.
 
     A second vote on the same query and the same two models replaces the first: the sign test
-    takes votes to be independent. Raises TutorialError as `load_votes` does.
+    takes votes to be independent. Raises TutorialError for a vote on a model against itself, where
+    the file cannot be written, and as `load_votes` does.
     """
+    if vote.left == vote.right:
+        raise TutorialError(f"Both sides are {vote.left}: vote on two different models.")
     path = votes_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:  # two notebooks may be open
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_suffix(".lock")):  # two notebooks may be open
         votes = [old for old in load_votes() if _question(old) != _question(vote)] + [vote]
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps([asdict(one) for one in votes], indent=1) + "\n")
-        part.replace(path)
+        with written_whole(path) as part:
+            part.write_text(json.dumps([asdict(one) for one in votes], indent=1) + "\n")
     return votes
 
 

@@ -1,6 +1,7 @@
 """Files are whole or not there; what killed processes left goes."""
 
 import errno
+import fcntl
 import os
 import subprocess
 
@@ -45,6 +46,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, number, words, place
     message = f"'{place[-1]}' cannot.*{words}.*set {setting}"
     with pytest.raises(TutorialError, match=message), files.writing(tmp_path / place):
         raise OSError(number, os.strerror(number))
+
+
+def test_one_at_a_time_is_behind_a_lock(tmp_path):
+    path = tmp_path / "new/lock"
+
+    def is_free():
+        with path.open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    with files.locked(path):
+        assert not is_free()
+    assert is_free()
+    full = OSError(errno.ENOSPC, "the block's own")
+    with pytest.raises(OSError, match="the block's own"), files.locked(path):
+        raise full
+    assert is_free()
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    def read_only(*_arguments, **_options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(type(tmp_path), "open", read_only)
+    with pytest.raises(TutorialError, match="read-only"), files.locked(tmp_path / "build/lock"):
+        pytest.fail("without the lock")
 
 
 def test_other_errors_pass(tmp_path):
