@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -37,18 +37,26 @@ from pymilvus.exceptions import MilvusException
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from helpers.files import writing
 from helpers.settings import TutorialError, display_path, load_settings
 
 CONNECT_SECONDS = 4
 START_SECONDS = 60
 STOP_SECONDS = 15
 SOCKET_PATH_BYTES = 100  # macOS allows 104 with the final zero, Linux 108
+SOCKET_FOLDER = "image-search-"
 SETTINGS = {"milvus": "MILVUS_URI", "redis": "REDIS_URL"}
+EXAMPLES = {"milvus": "http://host:19530", "redis": "redis://:password@host:6379/0"}
+# A / ? # or blank that comes before the @, so that the password is read as another part as well.
+MISREAD = re.compile(r"(?s)[?#\s].*@|://[^/]+/.*@")
 
 
 @dataclass(frozen=True)
 class Service:
-    """A running embedded server; `started` (seconds since the epoch) tells reused pids apart."""
+    """A running embedded server; `started` (seconds since the epoch) tells reused pids apart.
+
+    `uri` is empty until the server answers.
+    """
 
     name: str
     pid: int
@@ -118,24 +126,26 @@ def connect_redis() -> redis.Redis:
 
 
 def running_services() -> list[Service]:
-    """The embedded servers of this `BUILD_DIR` that run now, whoever started them."""
-    return [service for name in SETTINGS if (service := _running(name))]
+    """The embedded servers of this `BUILD_DIR` that answer now, whoever started them."""
+    return [service for name in SETTINGS if (service := _running(name)) and service.uri]
 
 
 def stop_services(keep: Collection[str] = ()) -> list[str]:
     """Stop the embedded servers of this `BUILD_DIR`, except those named in `keep`.
 
-    A server gets SIGTERM and, if it has not ended within 15 s, SIGKILL. Returns the names of
-    those stopped.
+    A server gets SIGTERM and, if it has not ended within 15 s, SIGKILL; one that is being started
+    is waited for. Returns the names of those stopped.
     """
     stopped = []
-    for service in running_services():
-        if service.name in keep:
+    for name in SETTINGS:
+        seen = None if name in keep else _running(name)
+        if seen is None:
             continue
-        with _locked(service.name):
-            if _running(service.name) == service:
+        with _locked(name):
+            service = _running(name)
+            if service and service.pid == seen.pid:
                 _stop(service)
-                stopped.append(service.name)
+                stopped.append(name)
     return stopped
 
 
@@ -204,13 +214,10 @@ def quiet_pymilvus() -> Iterator[None]:
 def _embedded(name: str, start: Callable[[], Service]) -> str:
     with _locked(name):  # of two notebooks that start at once, one starts the server
         service = _running(name)
-        if service is None:
-            service = start()
-            record = _record(name)
-            draft = record.with_suffix(".tmp")
-            draft.write_text(json.dumps(asdict(service)))
-            draft.replace(record)
-        return service.uri
+        if service and not service.uri:  # whoever started it was killed meanwhile
+            _stop(service)
+            service = None
+        return (service or start()).uri
 
 
 def _start_milvus() -> Service:
@@ -233,7 +240,7 @@ def _start_redis() -> Service:
     data.mkdir(parents=True, exist_ok=True)
     socket = data / "redis.sock"
     if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
-        socket = Path(tempfile.mkdtemp(prefix="image-search-")) / "redis.sock"
+        socket = Path(tempfile.mkdtemp(prefix=SOCKET_FOLDER)) / "redis.sock"
     command = [_redis_server(), "--port", "0", "--unixsocket", str(socket)]
     command += ["--unixsocketperm", "700", "--dir", str(data), "--appendonly", "yes", "--save", ""]
 
@@ -264,7 +271,10 @@ def _redis_server() -> str:
 def _launch(
     name: str, command: list[str], data: Path, address: Callable[[int], str | None]
 ) -> Service:
-    """Start a server detached from this process and wait until `address(pid)` knows its URI."""
+    """Start a server detached from this process and wait until `address(pid)` knows its URI.
+
+    It is on record from its first moment, so that it is found even if this process is killed.
+    """
     log = _folder() / f"{name}.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -275,6 +285,8 @@ def _launch(
             start_new_session=True,
         )
     try:
+        service = Service(name, child.pid, psutil.Process(child.pid).create_time(), uri="")
+        _write_record(service)
         uri = None
         deadline = time.monotonic() + START_SECONDS
         while uri is None and child.poll() is None and time.monotonic() < deadline:
@@ -284,15 +296,18 @@ def _launch(
         if uri is None:
             state = "did not answer" if child.poll() is None else "ended"
             lines = log.read_text(errors="replace").strip().splitlines() or ["nothing logged"]
+            said = lines[-1].strip().replace(f"{load_settings().build_dir}/", "")
             raise TutorialError(
-                f"The embedded {name} {state} at its start ({lines[-1].strip()}): see "
+                f"The embedded {name} {state} at its start ({said}): see "
                 f"{display_path(log)}, delete {display_path(data)} to start afresh, or set "
                 f"{SETTINGS[name]} to a server that runs already."
             )
-        service = Service(name, child.pid, psutil.Process(child.pid).create_time(), uri)
+        service = replace(service, uri=uri)
+        _write_record(service)
     except BaseException:
         child.kill()
         child.wait()
+        _record(name).unlink(missing_ok=True)
         raise
     threading.Thread(target=child.wait, daemon=True).start()  # reaps it should it end before us
     return service
@@ -310,7 +325,7 @@ def _stop(service: Service) -> None:
     _record(service.name).unlink()
     if service.uri.startswith("unix://"):
         folder = Path(unquote(urlsplit(service.uri).path)).parent
-        if folder.parent == Path(tempfile.gettempdir()):
+        if folder.name.startswith(SOCKET_FOLDER):  # else it holds the data
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -329,20 +344,28 @@ def _running(name: str) -> Service | None:
 
 
 def _folder() -> Path:
-    folder = load_settings().build_dir / "services"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return load_settings().build_dir / "services"
 
 
 def _record(name: str) -> Path:
-    return load_settings().build_dir / "services" / f"{name}.json"
+    return _folder() / f"{name}.json"
+
+
+def _write_record(service: Service) -> None:
+    record = _record(service.name)
+    draft = record.with_suffix(".tmp")
+    draft.write_text(json.dumps(asdict(service)))
+    draft.replace(record)
 
 
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
-    with (_folder() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """Around what starts or stops a server: one process at a time, in a writable BUILD_DIR."""
+    with writing(load_settings().build_dir):
+        _folder().mkdir(parents=True, exist_ok=True)
+        with (_folder() / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
@@ -353,6 +376,12 @@ def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
             f"log is {display_path(_folder() / f'{name}.log')}."
         )
     setting, masked = SETTINGS[name], _masked(uri)
+    if isinstance(error, ValueError) or MISREAD.search(uri):  # it may quote a part of the password
+        return TutorialError(
+            f"{setting}={masked} is not a valid address such as {EXAMPLES[name]} (in its password "
+            f"/ ? # @ : are written %2F %3F %23 %40 %3A): correct {setting}, or unset it to use "
+            "the embedded one."
+        )
     return TutorialError(
         f"No {name.capitalize()} answers at {setting}={masked} ({reason}): "
         f"start that server, correct {setting}, or unset it to use the embedded one."
@@ -379,8 +408,10 @@ def _secrets(uri: str | None, token: str | None) -> list[str]:
 
 
 def _masked(uri: str) -> str:
-    """The URI without its user, password and query."""
-    return re.sub(r"\?.*", "", re.sub(r"//.*@", "//***@", uri))
+    """The URI without its user, password and query; only its scheme where it can be misread."""
+    if MISREAD.search(uri):
+        return re.sub(r"(?s)^(\w+://)?.*", r"\1***", uri)
+    return re.sub(r"(?s)\?.*", "", re.sub(r"^(\w+://)?.*@", r"\1***@", uri))
 
 
 def main() -> None:

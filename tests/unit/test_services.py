@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -105,6 +106,25 @@ def test_a_build_folder_too_deep_for_a_socket_gets_it_elsewhere(build, monkeypat
     assert not path.parent.exists()
 
 
+def test_a_build_folder_that_is_the_temp_folder_keeps_its_data(build, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(build))
+    services.connect_redis().set("kept", "yes")
+    services.stop_services()
+    assert services.connect_redis().get("kept") == "yes"
+
+
+def test_a_server_that_is_being_started_is_stopped_when_it_answers(build):
+    starter = python(
+        "from pathlib import Path\nimport time\nfrom helpers import services\nsleep = time.sleep\n"
+        "time.sleep = lambda _: (print('started', flush=True), sleep(2))\nprint(redis_url())"
+    )
+    assert starter.stdout.readline() == "started\n"
+    assert services.running_services() == []
+    assert services.stop_services() == ["redis"]
+    assert "unix://" in starter.communicate()[0]
+    assert services.running_services() == [] == services.stop_services()
+
+
 def test_temporary_services_stop_what_they_started_and_nothing_else(build):
     with pytest.raises(KeyboardInterrupt), services.temporary_services():
         services.redis_url()
@@ -133,9 +153,20 @@ def test_a_server_that_ends_at_its_start_is_quoted(build):
     (build / "milvus").mkdir()
     with (build / "milvus" / "LOCK").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(TutorialError, match=r"milvus ended at its start \(.*lock.*milvus\.log"):
+        with pytest.raises(
+            TutorialError, match=r"milvus ended at its start \(.*lock.*milvus\.log"
+        ) as (error):
             services.milvus_uri()
-    assert services.running_services() == []
+    assert str(build) not in str(error.value)
+    assert services.running_services() == [] == services.stop_services()
+
+
+def test_a_build_folder_that_cannot_be_written_is_named(monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", "/sys/image-search")  # not even root makes folders there
+    for setting, start in (("MILVUS_URI", services.milvus_uri), ("REDIS_URL", services.redis_url)):
+        monkeypatch.delenv(setting, raising=False)
+        with pytest.raises(TutorialError, match="'image-search' cannot be written.* set BUILD_DIR"):
+            start()
 
 
 def test_without_a_redis_server_the_message_says_how_to_get_one(build, monkeypatch):
@@ -175,6 +206,31 @@ def test_a_named_server_that_is_away_is_named_soon_and_without_its_password(
     assert "s3cr3t" not in str(error.value)
     assert "\n" not in str(error.value) and capfd.readouterr().err == ""
     assert services.running_services() == []
+
+
+@pytest.mark.parametrize("password", [f"s3cr{mark}3tpass" for mark in "/?#@: "] + ["31/7", "31?7"])
+@pytest.mark.parametrize(
+    "setting, uri, connect",
+    [
+        ("MILVUS_URI", "http://root:{}@127.0.0.1:{}", services.connect_milvus),
+        ("MILVUS_URI", "root:{}@127.0.0.1:{}", services.connect_milvus),
+        ("MILVUS_TOKEN", "root:{}", services.connect_milvus),
+        ("REDIS_URL", "redis://:{}@127.0.0.1:{}/0", services.connect_redis),
+        ("REDIS_URL", ":{}@127.0.0.1:{}/0", services.connect_redis),
+        ("REDIS_URL", "redis://127.0.0.1:{1}?password={0}", services.connect_redis),
+    ],
+)
+def test_no_part_of_a_password_is_shown(
+    build, monkeypatch, closed_port, setting, uri, connect, password
+):
+    monkeypatch.setenv("MILVUS_URI", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.setenv(setting, uri.format(password, closed_port))
+    with pytest.raises(TutorialError) as error:
+        connect()
+    said = str(error.value).replace(str(closed_port), "")
+    assert not [part for part in ("s3cr", "3tpass", "31") if part in said], said
+    if uri.startswith(("http", "redis://:")) and set(password) & set("/?#"):
+        assert "is not a valid address" in said and "%2F %3F %23 %40 %3A" in said
 
 
 def test_the_command_line_shows_and_stops(build, monkeypatch, capsys):
