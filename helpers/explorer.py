@@ -11,8 +11,9 @@ from itertools import product
 
 import grpc
 import numpy as np
+import redis
+from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
-from redis import RedisError
 
 from helpers import fusion, search, services
 from helpers.conversion import PRECISIONS, onnx_path
@@ -28,8 +29,15 @@ METRICS = {"L2": "squared L2 distance", "COSINE": "cosine", "IP": "inner product
 DEPTH = 200
 """Results asked of each model, to say where the other one has a photo, and to fuse."""
 
-OWN_PHOTO = 0
-"""Id of a query that is not in the dataset, whose ids are positive."""
+OWN_PHOTO = -1
+"""Id of a query that is not in the dataset, whose ids are 0 or greater."""
+
+UNANSWERED = (
+    Status.CONNECT_FAILED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
+"""Codes of Milvus' errors where it did not answer; with all others it refused."""
 
 
 @dataclass(frozen=True)
@@ -214,23 +222,30 @@ def _search(stores: Stores, variant: Variant, choice: Choice) -> list[Hit]:
             "filter": "ARRAY_CONTAINS(labels, {category})",
             "filter_params": {"category": choice.category},
         }
+    stored = stores(variant)
     try:
-        stored = stores(variant)
         vector = _query_vector(stores.dataset, stored, choice.query)
         depth = min(max(DEPTH, choice.count), photos)
         [hits] = search.search_stored(stored, vector, depth, exclude=[choice.query.id], **filtered)
     except TutorialError as error:
         cause = error.__context__  # what `services.answering` made a sentence of
-        if not isinstance(cause, (MilvusException, grpc.RpcError, RedisError)):
+        if isinstance(cause, (MilvusException, grpc.RpcError, redis.RedisError)):
+            stores.forget()
+        if not _unanswered(cause):
             raise
-        stores.forget()
-        server = "Redis" if isinstance(cause, RedisError) else "Milvus"
+        server = "Redis" if isinstance(cause, redis.RedisError) else "Milvus"
         raise TutorialError(
             f"{server} does not answer any more: choose a photo again to connect anew; an "
             f"embedded server is started again, one that {services.SETTINGS[server.lower()]} "
             "names has to be running by then."
         ) from error
     return hits
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether the server of this error is gone, rather than there and unwilling."""
+    code = error.code() if isinstance(error, grpc.Call) else getattr(error, "code", None)
+    return code in UNANSWERED or isinstance(error, (redis.ConnectionError, redis.TimeoutError))
 
 
 def _query_vector(dataset: ImageDataset, stored: StoredModel, query: ImageRecord) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -153,9 +154,13 @@ class Explorer(widgets.VBox):
 
     def ask_file(self, name: str, content: bytes) -> None:
         """Search for a photo of the reader's own, given as the bytes of a file."""
-        path = Path(self.uploads.name) / Path(name).name
+        # Its own name: thumbnails are kept by path, and two files may be named alike.
+        path = Path(self.uploads.name) / _digest(content)
         path.write_bytes(content)
-        open_photo(path)
+        try:
+            open_photo(path)
+        except TutorialError as error:
+            raise TutorialError(str(error).replace(path.name, Path(name).name)) from error
         self.ask(ImageRecord(explorer.OWN_PHOTO, path, frozenset()))
 
     def _on_photo(self, _widget: object, message: dict, buffers: list) -> None:
@@ -187,7 +192,6 @@ class Explorer(widgets.VBox):
         for control in (self.left, self.right, self.metric, self.explain):
             control.layout.display = hidden
         self.ask(self.choice.query)
-        self._guarded(self._show_tally)
 
     def _on_explain(self, change: dict) -> None:
         if not change["new"]:
@@ -205,32 +209,26 @@ class Explorer(widgets.VBox):
         self._guarded(self._search, replace(self.choice, **chosen))
 
     def _search(self, choice: Choice) -> None:
-        models_changed = {choice.left, choice.right} != {self.choice.left, self.choice.right}
         if not all(variant in self.stores.known for variant in (choice.left, choice.right)):
             self.photos.message = "Preparing the models: converting, extracting, storing …"
         self.choice = choice  # kept even if the search fails: choosing again tries again
         self.answer = explorer.answer(self.stores, choice)
         self._show()
-        if models_changed:
-            self._show_tally()
+        self._show_tally()
 
     def _vote(self, better: str) -> None:
-        left, right = self._models()
-        if better != "same" and self.swapped:
+        choice, swapped, blind = self.shown
+        if better != "same" and swapped:
             better = SIDES[1 - SIDES.index(better)]
-        query = self.choice.query
-        name = str(query.id)
-        if query.id == explorer.OWN_PHOTO:
-            name = hashlib.sha256(query.path.read_bytes()).hexdigest()[:12]
-        votes.save_vote(votes.Vote(self.dataset.slug, name, left, right, better, self.blind.value))
+        query = choice.query
+        name = query.path.name if query.id == explorer.OWN_PHOTO else str(query.id)
+        models = choice.left.label, choice.right.label
+        votes.save_vote(votes.Vote(self.dataset.slug, name, *models, better, blind))
         self._show_tally()
         if self.blind.value:  # the next one, before a second look spoils it
             self.ask(random.choice(self._strip_records()))
 
     # --- what the reader sees -----------------------------------------------------------------
-
-    def _models(self) -> tuple[str, str]:
-        return self.choice.left.label, self.choice.right.label
 
     def _strip_records(self) -> list[ImageRecord]:
         """The photos to choose from: of one category or all, evenly spread."""
@@ -247,7 +245,7 @@ class Explorer(widgets.VBox):
         query, answer = self.choice.query, self.answer
         name = "Your photo" if query.id == explorer.OWN_PHOTO else "Query"
         labels = ", ".join(sorted(query.labels))
-        self.photos.query = _photo(query.id, query.path, query.labels, [name, labels])
+        photo = _photo(query.id, query.path, query.labels, [name, labels])
         rows = [(self.choice.left.label, answer.left, "left"),
                 (self.choice.right.label, answer.right, "right")]  # fmt: skip
         if self.blind.value:
@@ -257,7 +255,7 @@ class Explorer(widgets.VBox):
         else:
             share = f"{1 - self.choice.weight:.0%} left, {self.choice.weight:.0%} right"
             rows.append((f"Combined: {share}", answer.combined, "combined"))
-        self.photos.rows = [
+        rows = [
             {
                 "name": name,
                 "title": title,
@@ -265,6 +263,9 @@ class Explorer(widgets.VBox):
             }
             for title, results, name in rows
         ]
+        # Votes, their tally and heat maps are of this, whatever a search that failed was to show.
+        self.shown = (self.choice, self.swapped, self.blind.value)
+        self.photos.query, self.photos.rows = photo, rows
         self.photos.explanation = {}
         self.photos.message = answer.notice
 
@@ -299,8 +300,9 @@ class Explorer(widgets.VBox):
     def _explain(self, record: ImageRecord) -> None:
         """Heat maps of notebook 07: where the similarity of the query and a result comes from."""
         self.photos.message = "Computing the heat maps …"
-        query, shown, cosines = self.choice.query, {}, []
-        for variant in (self.choice.left, self.choice.right):
+        choice, *_ = self.shown
+        query, maps, cosines = choice.query, {}, []
+        for variant in (choice.left, choice.right):
             stored = self.stores(variant)
             paths = [query.path, record.path]
             features = extraction.feature_maps(stored.onnx_path, paths)
@@ -308,9 +310,9 @@ class Explorer(widgets.VBox):
             split = explanation.similarity_maps(*features, recipe.pooling)
             cosines.append(f"{variant.label} cosine {split[0].sum():.3f}")
             seen = [self._as_seen(path, recipe.crop) for path in paths]
-            shown[variant.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
+            maps[variant.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
-        plots.match_maps(shown, ("query", "result")).savefig(figure, format="png", dpi=80)
+        plots.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=80)
         photo = plots.names(record.labels)
         self.photos.explanation = {
             "src": _data_uri(figure.getvalue(), "png"),
@@ -324,15 +326,16 @@ class Explorer(widgets.VBox):
         if not crop:
             return path
         photo = open_photo(path)
-        square = Path(self.uploads.name) / f"square-{path.stem}.png"
+        square = Path(self.uploads.name) / f"square-{_digest(os.fsencode(path))}.png"
         ImageOps.fit(photo, (min(photo.size),) * 2).save(square)
         return square
 
     def _show_tally(self) -> None:
-        left, right = self._models()
+        choice, _, blind = self.shown
+        left, right = choice.left.label, choice.right.label
         found = votes.tally(votes.load_votes(), self.dataset.slug, left, right)
         total = found.first + found.second + found.same
-        if self.blind.value:
+        if blind:
             self.tally.value = f"{total} votes so far; switch Blind off to see for whom."
             return
         self.tally.value = (
@@ -376,6 +379,10 @@ def thumbnail_uri(path: Path) -> str:
     content = io.BytesIO()
     photo.save(content, "JPEG", quality=82)
     return _data_uri(content.getvalue(), "jpeg")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _data_uri(content: bytes, kind: str) -> str:

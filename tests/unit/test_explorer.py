@@ -1,10 +1,16 @@
 """The explorer's logic on real embedded servers, and its widget without a browser."""
 
 import json
+import resource
 from dataclasses import replace
 
+import grpc
 import numpy as np
 import pytest
+import redis
+from PIL import Image
+from pymilvus.client.types import Status
+from pymilvus.exceptions import MilvusException
 
 from helpers import explorer, search
 from helpers import services as running
@@ -120,6 +126,49 @@ def test_what_cannot_be_shown_is_said(dataset, stores, change, sentence):
         explorer.answer(stores, replace(Choice(dataset.records[0], LEFT, RIGHT), **change))
 
 
+def test_the_id_0_is_a_photo_like_any_other(dataset, stores):
+    records = tuple(replace(record, id=record.id - 1) for record in dataset)
+    stores.dataset = ImageDataset("from 0", "from_0", records)
+    found = explorer.answer(stores, Choice(records[0], LEFT, RIGHT, count=5))
+    assert ids(found.left) == expected(stores.dataset, 8, 0, 5)[0]
+    assert 0 in ids(explorer.answer(stores, Choice(records[1], LEFT, RIGHT, count=11)).left)
+
+
+@pytest.mark.parametrize(
+    ("server", "error", "sentence"),
+    [
+        ("milvus", MilvusException(Status.CONNECT_FAILED, "gone"), "Milvus does not answer any"),
+        ("milvus", MilvusException(grpc.StatusCode.UNAVAILABLE, "x"), "Milvus does not answer any"),
+        ("redis", redis.ConnectionError("gone"), "Redis does not answer any more"),
+        ("redis", redis.TimeoutError("slow"), "Redis does not answer any more"),
+        ("milvus", MilvusException(5, "No space left on device"), "make room for BUILD_DIR"),
+        ("milvus", MilvusException(65535, "bad plan"), r"embedded milvus failed \(bad plan\)"),
+        ("redis", redis.ResponseError("OOM"), r"embedded redis failed \(OOM\)"),
+    ],
+    ids=["connect", "unavailable", "connection", "timeout", "full", "refusal", "out_of_memory"],
+)
+def test_what_a_server_refuses_is_said_as_it_is(
+    dataset, stores, monkeypatch, server, error, sentence
+):
+    choice = Choice(dataset.records[0], LEFT, RIGHT)
+    explorer.answer(stores, choice)
+
+    @running.answering(server)
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(search, "search_stored", fail)
+    with pytest.raises(TutorialError, match=sentence):
+        explorer.answer(stores, choice)
+    assert stores.known == {}, "the next search connects anew"
+
+
+def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    with pytest.raises(TutorialError, match="No Redis answers at REDIS_URL=redis://127.0.0.1:1"):
+        Explorer(dataset)
+
+
 def test_all_variants_of_the_registry():
     assert len(set(explorer.variants())) == 8
     assert {variant.precision for variant in explorer.variants()} == {"fp32", "int8"}
@@ -132,14 +181,8 @@ def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):
     shown = [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
     assert shown == expected(dataset, 8, 4, 6)[0]
     assert all(photo["alt"] for row in widget.photos.rows for photo in row["photos"])
-    widget._on_photo(
-        widget.photos,
-        {
-            "kind": "file",
-            "name": "a/notes.txt",
-        },
-        [b"no image"],
-    )
+    message = {"kind": "file", "name": "a/notes.txt"}
+    widget._on_photo(widget.photos, message, [b"no image"])
     assert widget.photos.message.startswith("'notes.txt' cannot be used as a photo")
     widget.count.value = 99
     assert "there are 11 other photos" in widget.photos.message
@@ -173,6 +216,63 @@ def test_blind_mode_hides_names_scores_and_whose_votes(dataset, stores, monkeypa
     assert "VGG16 · article · fp32 <b>1</b>" in widget.tally.value
 
 
+def test_votes_are_for_the_rows_on_screen(dataset, stores, monkeypatch):
+    votes_path().unlink(missing_ok=True)
+    widget = Explorer(dataset)
+    left_is_better = widget.voting.children[0]
+    widget.blind.value = True
+    monkeypatch.setattr("random.random", lambda: 0.1)
+    widget.ask(dataset.records[4])  # sides swapped
+    before = widget.photos.rows
+    widget.count.value = 99
+    monkeypatch.setattr("random.random", lambda: 0.9)
+    widget.ask(dataset.records[2])  # fails, as do all searches for 99 photos
+    left_is_better.click()
+    [kept] = load_votes()
+    assert (kept.query, kept.better, kept.blind) == ("5", "right", True)
+    widget.blind.value = False
+    assert widget.photos.message and widget.photos.rows == before
+    left_is_better.click()
+    assert load_votes() == [kept]
+    assert widget.tally.value.startswith("1 votes so far")
+
+    widget.count.value = 5
+    widget.right.value = LEFT
+    assert widget.photos.message.startswith("Both sides are")
+    left_is_better.click()
+    kept = load_votes()[-1]
+    query = widget.photos.query["id"]
+    assert kept == Vote("twelve", query, LEFT.label, RIGHT.label, "left", False)
+    assert "VGG16 · article · fp32 <b>1</b>" in widget.tally.value
+
+
+def test_own_photos_of_the_same_name_are_told_apart(dataset, stores, monkeypatch):
+    monkeypatch.setattr(search, "photo_vector", lambda *_: unit_vectors(0, 16, 1))
+    votes_path().unlink(missing_ok=True)
+    widget = Explorer(dataset)
+    for photo in PHOTOS[:2]:
+        message = {"kind": "file", "name": "IMG_0001.jpg"}
+        widget._on_photo(widget.photos, message, [photo.read_bytes()])
+        assert widget.photos.message == ""
+        assert widget.photos.query["src"] == thumbnail_uri(photo)
+        assert widget.photos.query["lines"] == ["Your photo"]
+        widget.voting.children[2].click()
+    assert len({vote.query for vote in load_votes()}) == 2
+
+
+def test_squares_of_photos_of_the_same_name_are_told_apart(dataset, stores, tmp_path):
+    widget, name = Explorer(dataset), f"{'x' * 251}.jpg"
+    squares = []
+    for folder, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 4), colour).save(tmp_path / folder / name)
+        squares.append(widget._as_seen(tmp_path / folder / name, crop=True))
+    for square, strongest in zip(squares, (0, 2), strict=True):
+        with Image.open(square) as photo:
+            assert photo.size == (4, 4)
+            assert np.argmax(photo.getpixel((1, 1))) == strongest
+
+
 def test_thumbnail_is_small():
     assert thumbnail_uri(PHOTOS[0]).startswith("data:image/jpeg;base64,")
     assert len(thumbnail_uri(PHOTOS[0])) < 20_000
@@ -194,7 +294,29 @@ def test_votes_count_each_query_once_and_survive(tmp_path, monkeypatch):
     assert (found.first, found.second, found.same) == (5, 1, 1)
     assert found.p_value == pytest.approx(2 * (1 + 6) / 2**6)
     assert tally(load_votes(), "other", "a", "b").p_value == 1
-    assert [path.name for path in tmp_path.glob("*.part")] == []
+    assert [path.name for path in tmp_path.glob(".*.part")] == []
+
+
+def test_a_model_is_not_voted_on_against_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    with pytest.raises(TutorialError, match="Both sides are a: vote on two different models"):
+        save_vote(vote("1", "left", "a", "a"))
+    assert load_votes() == []
+
+
+def test_votes_that_cannot_be_written_are_said(dataset, stores, tmp_path, monkeypatch):
+    widget = Explorer(dataset)
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    save_vote(vote("1", "left"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # for root, too
+    try:
+        widget.voting.children[0].click()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert widget.photos.message.startswith(f"{tmp_path.name!r} cannot be written (files of that")
+    assert load_votes() == [vote("1", "left")]
+    assert [path.name for path in tmp_path.glob(".*.part")] == []
 
 
 @pytest.mark.parametrize("content", ["no json", "{}", '[{"query": "1"}]'])
