@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 from collections import deque
@@ -19,7 +18,7 @@ import numpy as np
 import onnxruntime
 
 from helpers.conversion import metadata
-from helpers.files import writing
+from helpers.files import locked, writing
 from helpers.images import load_pixels
 from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings
@@ -354,11 +353,8 @@ def photo_digest(path: Path) -> bytes:
 def vector_cache(parent: Path, embedder: Embedder) -> Iterator[VectorCache]:
     """The vectors of one model, locked so that two notebooks do not extract the same photos."""
     folder = parent / f"{embedder.stem}-{embedder.key[:12]}"
-    with ExitStack() as stack:
+    with locked(folder / "lock"):
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((folder / "lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
             cache = VectorCache(folder, embedder.dimension)
         yield cache
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import platform
@@ -12,7 +11,7 @@ from pathlib import Path
 import joblib
 
 from helpers.datasets import ImageDataset
-from helpers.files import remove_leftovers, writing, written_whole
+from helpers.files import locked, remove_leftovers, written_whole
 from helpers.settings import TutorialError, display_path, load_settings
 
 
@@ -46,12 +45,8 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
     never mixes two. NumPy numbers become plain ones; values are numbers with the unit in the key.
     """
     path = results_path()
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
         remove_leftovers(path.parent)
-        lock = path.with_suffix(".lock").open("w")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         about = {
             "name": dataset.name,
             "slug": dataset.slug,
