@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -12,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +19,7 @@ import numpy as np
 import onnx
 
 import helpers
-from helpers.files import remove_leftovers, writing, written_whole
+from helpers.files import locked, remove_leftovers, writing, written_whole
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.progress import say
 from helpers.quantization import (
@@ -54,7 +52,7 @@ def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -
     """
     model = embedding_model(name, preset)
     target = onnx_path(model, precision)
-    with writing(target.parent), one_at_a_time(target):
+    with writing(target.parent), locked(target.with_suffix(".lock")):
         if is_current(target, model, precision):
             return target
         if precision == "int8":
@@ -68,17 +66,29 @@ def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -
 
 
 def convert(embedder: keras.Model, folder: Path, model: EmbeddingModel) -> Path:
-    """`embedder` as SavedModel in `folder`, through tf2onnx, with its metadata in its place."""
-    saved_model = save_saved_model(embedder, folder)
-    converted = saved_model.with_suffix(".onnx")
-    command = tf2onnx_command(saved_model, converted)
-    done = subprocess.run(command, capture_output=True, text=True)
-    if NO_SPACE in done.stderr:
-        raise OSError(errno.ENOSPC, NO_SPACE)
-    if done.returncode:
+    """`embedder` as SavedModel in `folder`, through tf2onnx, with its metadata in its place.
+
+    Returns:
+        The finished file, `onnx_path(model)`.
+
+    Raises:
+        TutorialError: tf2onnx failed or was killed, or the build folder cannot be written.
+    """
+    with writing(onnx_path(model).parent):
+        saved_model = save_saved_model(embedder, folder)
+        converted = saved_model.with_suffix(".onnx")
+        command = tf2onnx_command(saved_model, converted)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if NO_SPACE in done.stderr:
+            raise OSError(errno.ENOSPC, NO_SPACE)
+    if done.returncode < 0:
         raise TutorialError(
-            f"tf2onnx could not convert {model.title}: {done.stderr.strip().splitlines()[-1]}"
+            f"tf2onnx was killed while it converted {model.title} (signal {-done.returncode}), "
+            "most often because memory ran out: close other notebooks and programs and run again."
         )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise TutorialError(f"tf2onnx could not convert {model.title}: {lines[-1]}")
     return add_metadata(converted, model)
 
 
@@ -103,7 +113,11 @@ def quantized(model: EmbeddingModel) -> Path:
 
 
 def onnx_path(model: EmbeddingModel, precision: str = "fp32") -> Path:
-    """Where the ONNX file of `model` lies in the build folder."""
+    """Where the ONNX file of `model` lies in the build folder.
+
+    Raises:
+        TutorialError: unknown precision.
+    """
     if precision not in PRECISIONS:
         raise TutorialError(f"No precision {precision!r}; there are {' and '.join(PRECISIONS)}.")
     return load_settings().build_dir / "models" / f"{model.name}-{model.preset}-{precision}.onnx"
@@ -113,12 +127,16 @@ def work_folder(model: EmbeddingModel) -> Path:
     """An empty place for the SavedModel on its way to ONNX; `add_metadata` removes it.
 
     Each process has its own: the tf2onnx of a killed one may still be writing to that one's.
+
+    Raises:
+        TutorialError: the build folder cannot be written.
     """
     target = onnx_path(model)
     folder = target.with_name(f".{target.stem}.{os.getpid()}.part")
     remove_leftovers(target.parent)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with writing(target.parent):
+        folder.mkdir(parents=True)
     return folder / "saved_model"
 
 
@@ -145,6 +163,12 @@ def pool(feature_map, pooling: str):
 
     `gem` is the generalised mean with p = 3 (Radenović, Tolias, Chum, "Fine-tuning CNN Image
     Retrieval with No Human Annotation", 2018, eq. 3), for feature maps that are not negative.
+
+    Returns:
+        float32 [N, d].
+
+    Raises:
+        TutorialError: `pooling` is not max, average or gem.
     """
     from helpers.quiet_tf import keras
 
@@ -158,7 +182,11 @@ def pool(feature_map, pooling: str):
 
 
 def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
-    """Write `embedder` as a TensorFlow SavedModel with the explicit signature `image` → outputs."""
+    """Write `embedder` as a TensorFlow SavedModel with the explicit signature `image` → outputs.
+
+    Raises:
+        OSError: the disk is full.
+    """
     from helpers.quiet_tf import tf
 
     image = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
@@ -186,7 +214,7 @@ def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
         The finished file, `onnx_path(model)`. The SavedModel is removed.
 
     Raises:
-        TutorialError: tf2onnx left no file.
+        TutorialError: tf2onnx left no file, or the build folder cannot be written.
     """
     if not converted.exists():
         raise TutorialError(
@@ -198,9 +226,10 @@ def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
             if not dim.HasField("dim_value"):
                 dim.dim_param = letter
     onnx.helper.set_model_props(proto, properties(model, "fp32"))
-    onnx.save(proto, converted)
     target = onnx_path(model)
-    converted.replace(target)
+    with writing(target.parent):
+        onnx.save(proto, converted)
+        converted.replace(target)
     shutil.rmtree(converted.parent)
     return target
 
@@ -258,7 +287,11 @@ def _metadata(path: Path, _changed: int, _size: int) -> dict[str, str]:
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file, or say which one cannot be read."""
+    """Read an ONNX file.
+
+    Raises:
+        TutorialError: it cannot be read.
+    """
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's own DecodeError has no stable home
@@ -268,7 +301,11 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 
 
 def inspect(path: Path) -> dict:
-    """What an ONNX file holds: `opset`, `operators` (a Counter), `parameters`, `size_mb`."""
+    """What an ONNX file holds: `opset`, `operators` (a Counter), `parameters`, `size_mb`.
+
+    Raises:
+        TutorialError: the file cannot be read.
+    """
     proto = load_onnx(path)
     return {
         "opset": next(entry.version for entry in proto.opset_import if entry.domain == ""),
@@ -287,12 +324,3 @@ def compare(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float
     expected, actual = expected.astype(np.float64), actual.astype(np.float64)
     lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
     return (expected * actual).sum(axis=1) / lengths, float(np.abs(expected - actual).max())
-
-
-@contextmanager
-def one_at_a_time(target: Path):
-    """Only one process prepares `target`; others wait and then find it ready."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,5 +1,8 @@
 """The ONNX files: what the contract promises of them."""
 
+import errno
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +92,51 @@ def test_parity_numbers():
 def test_unknown_choices_name_the_known_ones(choice, message):
     with pytest.raises(TutorialError, match=message):
         conversion.onnx_model(**choice)
+
+
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """Converts with a command of the test's in the place of tf2onnx; gives the message."""
+
+    def convert(code):
+        command = [sys.executable, "-c", f"import os, sys; {code}"]
+        monkeypatch.setattr(conversion, "tf2onnx_command", lambda *files: command)
+        monkeypatch.setattr(conversion, "save_saved_model", lambda embedder, folder: folder)
+        with pytest.raises(TutorialError) as error:
+            conversion.convert(None, conversion.work_folder(vgg16), vgg16)
+        return str(error.value)
+
+    vgg16 = embedding_model("vgg16")
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    return convert
+
+
+def test_a_killed_tf2onnx_is_said_to_be(failing):
+    message = failing("os.kill(os.getpid(), 9)")
+    assert re.search(r"VGG16 \(signal 9\), most often.*memory.*run again", message)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("sys.stderr.write('so\\nit goes\\n\\n'); sys.exit(1)", "VGG16: it goes$"),
+        ("sys.exit(3)", "VGG16: it ended with code 3$"),
+        ("", "tf2onnx wrote no"),
+        (f"sys.exit({conversion.NO_SPACE!r})", "'models' cannot be written.*full.*BUILD_DIR"),
+    ],
+)
+def test_a_tf2onnx_that_fails_says_why(failing, code, reason):
+    assert re.search(reason, failing(code))
+
+
+def test_a_build_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def read_only(*place, **how):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    monkeypatch.setattr(conversion.Path, "mkdir", read_only)
+    with pytest.raises(TutorialError, match="'models' cannot be written .*read-only.*BUILD_DIR"):
+        conversion.work_folder(embedding_model("vgg16"))
 
 
 def test_a_damaged_file_is_named(tmp_path):
