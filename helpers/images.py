@@ -16,11 +16,15 @@ RESIZE = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+# What is read, whatever a file is called. Pillow knows more, and runs Ghostscript for PostScript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "PPM", "TIFF", "AVIF")
+
 SCALED_DECODE = 2  # how much larger than needed a JPEG is decoded before an antialiased resize
 
 # Pillow warns above 89 megapixels and refuses above twice that. Large panoramas are fine here, so
 # only the refusal stays. Set once: `warnings.catch_warnings` is not safe in threads.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # 178 million
 
 
 def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
@@ -36,7 +40,7 @@ def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
     """
     path = Path(path)
     try:
-        with Image.open(path) as photo:
+        with Image.open(path, formats=FORMATS) as photo:
             if at_least:
                 photo.draft(None, (at_least, at_least))
             photo.load()
@@ -102,5 +106,5 @@ def _reason(path: Path, error: Exception) -> str:
             head = file.read(512).lstrip().lower()
         if head.startswith((b"<!doctype html", b"<html")):
             return "it is an HTML page"
-        return "it is not an image in a format Pillow knows"
+        return f"it is not an image in a format read here ({', '.join(FORMATS)})"
     return str(error) or type(error).__name__

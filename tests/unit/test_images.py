@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import EpsImagePlugin, Image, ImageOps, features
 
 from helpers import TutorialError
 from helpers.images import RESIZE, load_pixels, open_photo
@@ -37,7 +37,7 @@ def test_plain_jpeg_is_what_keras_reads(tmp_path):
     np.testing.assert_array_equal(load_pixels(path, 224), np.asarray(keras))
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "dib", "ppm", "tif", "webp"])
 def test_lossless_formats_keep_the_pixels(tmp_path, suffix):
     path = save(Image.fromarray(RGB), tmp_path / f"a.{suffix}", lossless=True)
     np.testing.assert_array_equal(pixels(path), RGB)
@@ -163,6 +163,29 @@ def test_other_content_is_refused(tmp_path, content, reason):
         open_photo(path)
     assert "a b's.jpg" in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_postscript_program_is_not_run(tmp_path, monkeypatch):
+    """Pillow goes by what is in a file, and would hand this one to Ghostscript."""
+    reached = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *what, **how: reached.append(what))
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path, format="EPS")
+    with pytest.raises(TutorialError, match=r"a\.jpg.*not an image in a format read here"):
+        open_photo(path)
+    assert reached == []
+
+
+@pytest.mark.parametrize(("kind", "name"), [("MPO", "a.jpg"), ("AVIF", "a.avif")])
+def test_phones_photos_are_read(tmp_path, kind, name):
+    """MPO is a JPEG with more pictures behind it."""
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    more = {"append_images": [Image.fromarray(255 - RGB)]} if kind == "MPO" else {}
+    Image.fromarray(RGB).save(tmp_path / name, format=kind, save_all=True, **more)
+    with Image.open(tmp_path / name) as photo:
+        assert photo.format == kind
+        np.testing.assert_array_equal(pixels(tmp_path / name), np.asarray(photo.convert("RGB")))
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
