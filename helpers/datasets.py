@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import sys
 import threading
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ from functools import cached_property, partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import quote, urlsplit
 
+import joblib
 import numpy as np
 import requests
 import urllib3
@@ -27,9 +29,16 @@ from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
 from helpers.files import remove_leftovers, written_whole
-from helpers.images import open_photo
+from helpers.images import MOST_PIXELS, open_photo
 from helpers.progress import track
-from helpers.settings import TutorialError, display_path, load_settings, resolve
+from helpers.settings import (
+    COCO_BASE_URL,
+    TutorialError,
+    display_path,
+    load_settings,
+    masked,
+    typed_path,
+)
 
 ANIMALS = ("bear", "bird", "cat", "dog", "giraffe", "horse", "sheep", "zebra")
 """The classes of the article's photos."""
@@ -49,6 +58,7 @@ PROBE_TIMEOUT_S = 3
 MIB = 2**20
 PHOTO_BYTES = 64 * MIB  # COCO's largest has 1
 ANNOTATION_BYTES = 2048 * MIB  # COCO's largest unpacks to 450
+OUTLINE_PIXELS = 2 * MIB  # pycocotools takes 100 bytes for each, and crashes where it gets none
 
 
 @dataclass(frozen=True)
@@ -70,21 +80,28 @@ class Annotation:
     photo_size: tuple[int, int]
     """Height and width of the photo, in pixels."""
     segmentation: list | dict | None = field(repr=False)
-    """Polygons or run lengths, in COCO's form; None if the file has no outline."""
+    """Polygons or run lengths, in COCO's form, unchecked; None if the file has no outline."""
+    file: Path = field(repr=False)
+    """The annotation file it comes from."""
 
     def mask(self) -> np.ndarray:
-        """The object's pixels: bool [height, width]. Raises TutorialError without an outline."""
+        """The object's pixels: bool [height, width].
+
+        Raises TutorialError without an outline, and for one that is not in COCO's form.
+        """
         if not self.segmentation:
             raise TutorialError(
                 f"This {self.category} has no outline: its annotation file gives only boxes; "
                 "use `bbox` instead."
             )
-        runs = self.segmentation
-        if isinstance(runs, list):
-            runs = coco_mask.merge(coco_mask.frPyObjects(runs, *self.photo_size))
-        elif isinstance(runs["counts"], list):
-            runs = coco_mask.frPyObjects(runs, *self.photo_size)
-        return coco_mask.decode(runs).astype(bool)
+        draw = _runs_mask if isinstance(self.segmentation, dict) else _polygons_mask
+        try:
+            return draw(self.segmentation, self.photo_size)
+        except ValueError as error:
+            raise TutorialError(
+                f"{display_path(self.file)!r} has a {self.category} in the box {self.bbox} whose "
+                f"outline {error}: replace the file by an intact one."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -112,10 +129,12 @@ class ImageDataset:
 
     @property
     def paths(self) -> list[Path]:
+        """The photos' absolute paths, in the order of the records."""
         return [record.path for record in self.records]
 
     @cached_property
     def by_id(self) -> dict[int, ImageRecord]:
+        """Id → record."""
         return {record.id: record for record in self.records}
 
     @cached_property
@@ -174,7 +193,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
                 "the tutorial's repository, or unset DATA_DIR."
             )
         return _open_coco_layout(folder, name="sample", slug="sample")
-    return _open_folder(resolve(choice))
+    return _open_folder(typed_path(choice))
 
 
 # Folders -------------------------------------------------------------------------------------
@@ -320,6 +339,8 @@ def _read_split(file: Path) -> _Split:
             raise wrong(f"lists {file_name!r}, which is not the plain name of a file")
         if not all(type(pixels) is int and pixels > 0 for pixels in size):
             raise wrong(f"gives the image {image_id} the size {size}")
+        if math.prod(size) > MOST_PIXELS:
+            raise wrong(f"gives the image {image_id} the size {size}, more than 178 megapixels")
         file_names[image_id], sizes[image_id] = file_name, size
     (file_name, count), *_ = Counter(file_names.values()).most_common(1) or [("", 0)]
     if count > 1:
@@ -331,9 +352,9 @@ def _read_split(file: Path) -> _Split:
             raise wrong(f"has an annotation for the unknown image {image_id!r}")
         if type(category_id) is not int or category_id not in names:
             raise wrong(f"has an annotation of the unknown category {category_id!r}")
-        if len(bbox) != 4 or not all(isinstance(n, int | float) and math.isfinite(n) for n in bbox):
+        if len(bbox) != 4 or not all(map(_is_finite, bbox)):
             raise wrong(f"has an annotation of image {image_id} with the box {bbox}")
-        annotation = Annotation(names[category_id], bbox, sizes[image_id], segmentation)
+        annotation = Annotation(names[category_id], bbox, sizes[image_id], segmentation, file)
         objects[image_id].append(annotation)
     return _Split(
         folder=file.parents[1] / file.stem.removeprefix("instances_"),
@@ -352,6 +373,72 @@ def _is_plain_name(name: object) -> bool:
         and "\0" not in name
         and PurePosixPath(name).name == PureWindowsPath(name).name == name
     )
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value out of JSON is a number that fits a float."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def _polygons_mask(polygons: object, photo_size: tuple[int, int]) -> np.ndarray:
+    """Polygons [x, y, x, y, …] as pycocotools draws them: bool [height, width].
+
+    It does not check what it is given, and what is too large ends the process. Corners further out
+    than the photo's longer side are therefore moved in to there: still where no pixel is.
+
+    Raises ValueError, saying what is wrong.
+    """
+    side, length, outlines = max(photo_size), 0.0, []
+    for polygon in polygons if isinstance(polygons, list) else [polygons]:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("is no list of polygons with three or more corners")
+        if not all(map(_is_finite, polygon)):
+            raise ValueError("has a corner that is no pair of finite numbers")
+        corners = np.array(polygon, float).reshape(-1, 2)
+        corners = corners.clip(-side, 2 * side)
+        length += np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum()
+        outlines.append(corners.ravel().tolist())
+    if length > OUTLINE_PIXELS:
+        raise ValueError(f"is more than {OUTLINE_PIXELS} pixels long")
+    mask = coco_mask.merge(coco_mask.frPyObjects(outlines, *photo_size))
+    return coco_mask.decode(mask).astype(bool)
+
+
+def _runs_mask(runs: dict, photo_size: tuple[int, int]) -> np.ndarray:
+    """COCO's run lengths, down the columns, outside first: bool [height, width].
+
+    Raises ValueError, saying what is wrong.
+    """
+    height, width = photo_size
+    counts = runs.get("counts")
+    if isinstance(counts, str):
+        counts = _uncompressed(counts)
+    if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError("is neither polygons nor run lengths")
+    if runs.get("size") != [height, width] or sum(counts) != height * width:
+        raise ValueError(f"has run lengths for another size than the photo's {photo_size}")
+    inside = np.arange(len(counts)) % 2 == 1
+    return np.repeat(inside, counts).reshape(width, height).T
+
+
+def _uncompressed(text: str) -> list[int]:
+    """Run lengths out of COCO's compressed form: 5 bits of a number in a character, lowest first.
+
+    From the third on each is the difference to the one before the last. Raises ValueError.
+    """
+    if not re.fullmatch("([P-o]{0,6}[0-O])*", text):
+        raise ValueError("has compressed run lengths that are damaged")
+    counts, value, shift = [], 0, 0
+    for bits in (ord(character) - ord("0") for character in text):
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:  # the number goes on
+            continue
+        if bits & 16:  # it is negative
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value, shift = 0, 0
+    return counts
 
 
 # Checking ------------------------------------------------------------------------------------
@@ -394,12 +481,16 @@ def _check_ids(records: Iterable[ImageRecord]) -> None:
 def _check_photos(
     folder: Path, paths: Sequence[Path], *, slug: str, progress: bool
 ) -> dict[Path, str]:
-    """Decode every photo, except those unchanged since the last time. Path → what is wrong."""
+    """Decode every photo, except those found good and unchanged since. Path → what is wrong.
+
+    One that failed is looked at again, since what was wrong may leave no trace in size and time,
+    as permissions do.
+    """
     cache_file = load_settings().build_dir / "checked" / f"{slug}.json"
     try:
-        cache = json.loads(cache_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # never written, or damaged: check everything again
-        cache = {}
+        good = dict(json.loads(cache_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # never written, or damaged: check everything again
+        good = {}
 
     def check(path: Path) -> tuple[list, str | None]:
         try:
@@ -407,22 +498,24 @@ def _check_photos(
         except OSError as error:
             return [], f"the file is listed but cannot be found ({error.strerror})"
         state = [stat.st_size, stat.st_mtime_ns]
-        known = cache.get(path.relative_to(folder).as_posix())
-        if known and known[0] == state:
-            return known
         try:
-            open_photo(path)
+            if good.get(path.relative_to(folder).as_posix()) != state:
+                open_photo(path)
         except TutorialError as error:
             return state, str(error)
         return state, None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         checks = pool.map(check, paths)
         checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
         results = dict(zip(paths, checks, strict=True))
-    fresh = {path.relative_to(folder).as_posix(): result for path, result in results.items()}
+    good = {
+        path.relative_to(folder).as_posix(): state
+        for path, (state, reason) in results.items()
+        if not reason
+    }
     with written_whole(cache_file) as part:
-        part.write_text(json.dumps(fresh), encoding="utf-8")
+        part.write_text(json.dumps(good), encoding="utf-8")
     return {path: reason for path, (_, reason) in results.items() if reason}
 
 
@@ -445,11 +538,12 @@ def fetch_coco(
     `<split>/<file_name>`. `folder` (default: `coco` in DATA_DIR) keeps what was fetched in the
     same layout.
 
-    Raises TutorialError if the server fails or sends something else; running again resumes.
+    Raises TutorialError if the server fails or sends something else, when running again resumes,
+    and for a selection or an address that cannot be.
     """
     settings = load_settings()
-    base_url = (base_url or settings.coco_base_url).rstrip("/")
-    folder = resolve(folder or settings.data_dir / "coco")
+    base_url = _web_address(base_url or settings.coco_base_url)
+    folder = typed_path(folder or settings.data_dir / "coco")
     if split not in COCO_SPLITS:
         raise TutorialError(f"COCO has no split {split!r}: use one of {', '.join(COCO_SPLITS)}.")
     file = folder / "annotations" / f"instances_{split}.json"
@@ -509,6 +603,22 @@ def _select(split: _Split, classes: Sequence[str], per_class: int) -> ImageDatas
     )
 
 
+def _web_address(url: str) -> str:
+    """An address that begins with http(s)://host, without a trailing slash, or a TutorialError."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.port != 0
+        usable = usable and bool(parts.hostname and parts.hostname.encode("idna"))
+    except ValueError:
+        usable = False
+    if not usable:  # not shown, because where its password begins is not known
+        raise TutorialError(
+            "COCO_BASE_URL is not the address of a web server: set it to one such as "
+            f"{COCO_BASE_URL}, which begins with http:// or https://, or unset it."
+        )
+    return url.rstrip("/")
+
+
 def _session() -> requests.Session:
     """A session that tries again, more and more slowly, and follows no redirect."""
     retry = urllib3.Retry(
@@ -556,7 +666,7 @@ def _fetch_annotations(
         EOFError,
         KeyError,
     ) as error:
-        raise _fetch_error(url, error, "nothing is kept") from error
+        raise _fetch_error(url, error, "nothing is kept") from None
 
 
 def _fetch_photos(
@@ -582,7 +692,7 @@ def _fetch_photos(
                 done += 1
         except OSError as error:
             kept = f"{done} of {len(paths)} missing photos are fetched"
-            raise _fetch_error(url(pending[future]), error, kept) from error
+            raise _fetch_error(url(pending[future]), error, kept) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -628,6 +738,7 @@ def _save_photo(response: requests.Response, part: Path) -> None:
 
 
 def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
+    """What failed, without the user and password that `url` and the error's text may hold."""
     if isinstance(error, RemoteIOError):  # holds only the text of what it was raised for
         error = error.__context__
     if isinstance(error, urllib3.exceptions.HTTPError):
@@ -637,19 +748,20 @@ def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
     elif isinstance(error, requests.Timeout):
         reason = "the server does not answer in time"
     else:
-        reason = str(error).rstrip(".") or type(error).__name__
+        reason = masked(str(error)).rstrip(".") or type(error).__name__
     return TutorialError(
-        f"{url} could not be fetched ({reason}); {kept}: run again to resume, set COCO_BASE_URL "
-        "to another server, or DATASET=sample to do without."
+        f"{masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
+        "set COCO_BASE_URL to another server, or DATASET=sample to do without."
     )
 
 
 def _open_auto() -> ImageDataset:
     settings = load_settings()
-    host = urlsplit(settings.coco_base_url).netloc
+    base_url = _web_address(settings.coco_base_url)
+    host = urlsplit(base_url).netloc.rpartition("@")[2]
     if _coco_is_complete(settings.data_dir / "coco"):
         note = "DATASET=auto took COCO, which is on disk already."
-    elif _answers(f"{settings.coco_base_url}/annotations/annotations_trainval2017.zip"):
+    elif _answers(f"{base_url}/annotations/annotations_trainval2017.zip"):
         note = f"DATASET=auto took COCO from {host}."
     else:
         note = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Settings:
 def load_settings() -> Settings:
     """Read the environment now; unset and empty variables mean the default.
 
-    Relative `BUILD_DIR` and `DATA_DIR` are relative to the repository root.
+    Relative `BUILD_DIR` and `DATA_DIR` are relative to the repository root. Raises TutorialError
+    for a `~user` that is not known here.
     """
 
     def read(name: str) -> str | None:
@@ -57,14 +59,28 @@ def load_settings() -> Settings:
         milvus_token=read("MILVUS_TOKEN"),
         redis_url=read("REDIS_URL"),
         coco_base_url=(read("COCO_BASE_URL") or COCO_BASE_URL).rstrip("/"),
-        build_dir=resolve(read("BUILD_DIR") or "build"),
-        data_dir=resolve(read("DATA_DIR") or "data"),
+        build_dir=typed_path(read("BUILD_DIR") or "build"),
+        data_dir=typed_path(read("DATA_DIR") or "data"),
     )
 
 
+def typed_path(path: str | Path) -> Path:
+    """Absolute form of a path as a reader types it: `resolve`, and `~` is a home folder.
+
+    Raises TutorialError if there is no such home folder.
+    """
+    try:
+        return resolve(Path(path).expanduser())
+    except RuntimeError as error:
+        raise TutorialError(
+            f"{str(path)!r} begins with a home folder that is not known here: write the path out, "
+            "from / on."
+        ) from error
+
+
 def resolve(path: str | Path) -> Path:
-    """Absolute form of a path; relative ones start at the repository root."""
-    return (ROOT / Path(path).expanduser()).resolve()
+    """Absolute form of a path; relative ones start at the repository root, `~` is a name."""
+    return (ROOT / path).resolve()
 
 
 def display_path(path: Path) -> str:
@@ -79,3 +95,8 @@ def relative_path(path: Path) -> str:
     `resolve` turns it back into a file.
     """
     return Path(os.path.relpath(path, ROOT)).as_posix()
+
+
+def masked(uri: str) -> str:
+    """The URI without its user, password and query."""
+    return re.sub(r"\?.*", "", re.sub(r"//.*@", "//***@", uri))

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -146,7 +147,8 @@ def test_broken_photos_are_skipped_with_the_reason(tmp_path):
     assert dataset.paths == [good]
     reasons = {path.name: reason for path, reason in dataset.skipped}
     assert list(reasons) == ["empty.jpg", "half.jpg", "page.png", "phone.HEIC"]
-    for name, word in {"empty.jpg": "empty", "half.jpg": "truncated", "page.png": "html"}.items():
+    words = {"empty.jpg": "empty", "half.jpg": "truncated", "page.png": "html"}
+    for name, word in (words | {"phone.HEIC": "not an image in a format read here (jpeg"}).items():
         assert word in reasons[name].lower()
     assert "1 photos" in dataset.banner()
     assert dataset.banner().endswith("4 skipped: empty.jpg, half.jpg, page.png, ….")
@@ -167,6 +169,40 @@ def test_photos_are_decoded_once_until_they_change(tmp_path):
     assert cache.name == f"{dataset.slug}.json"
     cache.write_text("{damaged")
     assert len(open_dataset(tmp_path / "p")) == 1
+
+
+def test_a_photo_that_failed_is_looked_at_again(tmp_path):
+    """Neither size nor time shows what changed, as after a `chmod`."""
+    make_photo(tmp_path / "p" / "a.jpg")
+    photo = make_photo(tmp_path / "p" / "b.jpg")
+    intact, stat = photo.read_bytes(), photo.stat()
+    for content, usable in ((b"x" * stat.st_size, 1), (intact, 2)):
+        photo.write_bytes(content)
+        os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert len(open_dataset(tmp_path / "p")) == usable
+
+
+def test_photos_are_checked_on_the_processors_this_process_may_use(tmp_path, monkeypatch):
+    def open_photo(path):
+        time.sleep(0.01)  # long enough for a second thread to start
+        threads.add(threading.get_ident())
+
+    threads = set()
+    for number in range(8):
+        make_photo(tmp_path / "p" / f"{number}.jpg")
+    monkeypatch.setattr(datasets.joblib, "cpu_count", lambda: 1)
+    monkeypatch.setattr(datasets, "open_photo", open_photo)
+    assert len(open_dataset(tmp_path / "p")) == 8
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("content", ["{damaged", "[]", "3", "[1]"])
+def test_a_damaged_list_of_checked_photos_is_made_anew(tmp_path, content):
+    folder = make_photo(tmp_path / "p" / "a.jpg").parent
+    file = tmp_path / "build" / "checked" / f"{open_dataset(folder).slug}.json"
+    file.write_text(content)
+    assert len(open_dataset(folder)) == 1
+    assert list(json.loads(file.read_text())) == ["a.jpg"]
 
 
 def test_unusable_folders_are_refused(tmp_path):
@@ -266,6 +302,10 @@ def put(section, key, value):
         (put("images", "id", "one"), "image id 'one'"),
         (put("images", "id", 2**63), "63-bit"),
         (put("images", "id", 2), "lists the image id 2 twice"),
+        (put("images", "height", 0), r"the image 1 the size \(0, 32\)"),
+        (put("images", "height", 2**40), r"the image 1 the size \(1099511627776, 32\), more than"),
+        (put("annotations", "bbox", [1, 2, 3, 10**400]), "image 1 with the box"),
+        (put("annotations", "bbox", [1, 2, 3, float("nan")]), "image 1 with the box"),
         (put("images", "file_name", f"{2:012}.jpg"), r"the file '000000000002\.jpg' 2 times"),
         (put("images", "file_name", "../secret.jpg"), r"'\.\./secret\.jpg'.*not the plain name"),
         (put("images", "file_name", ".."), "not the plain name"),
@@ -309,10 +349,10 @@ def test_annotations_without_their_photos_folder_are_refused(tmp_path):
         open_dataset(folder)
 
 
-@pytest.mark.parametrize("link", ["000000000001.jpg", "."])
+@pytest.mark.parametrize("link", ["val2017/000000000001.jpg", "val2017", "annotations"])
 def test_coco_links_out_of_the_folder_are_refused(tmp_path, link):
     folder = make_coco(tmp_path / "c", ids=(1, 2))
-    inside = folder / "val2017" / link
+    inside = folder / link
     inside.rename(tmp_path / "outside")
     inside.symlink_to(tmp_path / "outside")
     with pytest.raises(TutorialError, match="is a link that leads out of 'c'"):
@@ -354,6 +394,37 @@ def test_sample_and_the_environment(tmp_path, monkeypatch):
     assert open_dataset() == sample
     monkeypatch.setenv("DATASET", str(tmp_path / "data" / "sample"))
     assert open_dataset().slug.startswith("sample_")
+
+
+@pytest.mark.parametrize("name", ["coco", "auto"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mirror.example/coco",
+        "me:secret@mirror.example/coco",
+        "ftp://mirror.example/coco",
+        "http://[::1/coco",
+        "http:///coco",
+        "http://mirror.example:99999/coco",
+        f"http://{'a' * 70}.example/coco",
+    ],
+)
+def test_an_address_that_is_no_web_server_is_refused(monkeypatch, name, url):
+    monkeypatch.setenv("COCO_BASE_URL", url)
+    with pytest.raises(TutorialError, match="^COCO_BASE_URL is not the address.*unset it") as error:
+        open_dataset(name)
+    assert "secret" not in str(error.value)
+
+
+def test_a_home_folder_is_found_or_named(tmp_path, monkeypatch):
+    make_photo(tmp_path / "p" / "a.jpg")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_dataset("~/p")) == 1
+    with pytest.raises(TutorialError, match="'~no-such-user/p' begins with a home folder"):
+        open_dataset("~no-such-user/p")
+    monkeypatch.setenv("BUILD_DIR", "~no-such-user/build")
+    with pytest.raises(TutorialError, match="'~no-such-user/build' begins with a home folder"):
+        open_dataset("~/p")
 
 
 def test_auto_takes_the_sample_where_coco_is_not_reachable(tmp_path):

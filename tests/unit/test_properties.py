@@ -1,5 +1,6 @@
 """What must hold for every input: ids and paths, dataset reader, metrics, cache keys."""
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pycocotools import mask as coco_mask
 
 from helpers import conversion, datasets, evaluation, path_store, vector_store
 from helpers.datasets import open_dataset
 from helpers.models import PRESETS, embedding_model
 from helpers.services import connect_redis, stop_services
-from helpers.settings import TutorialError, relative_path, resolve
+from helpers.settings import ROOT, TutorialError, relative_path, resolve
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 slow = settings(
@@ -56,6 +59,12 @@ def test_ids_are_positive_63_bit_and_differ_as_the_paths_do(paths):
 @given(st.lists(file_names, min_size=1, max_size=4))
 def test_a_stored_path_leads_back_to_the_photo(parts):
     photo = Path("/photos", *parts)
+    assert resolve(relative_path(photo)) == photo
+
+
+@pytest.mark.parametrize("folder", ["~", "~root", "~no-such-user", "a~"])
+def test_a_tilde_in_a_stored_path_is_a_letter(folder):
+    photo = ROOT / folder / "a.jpg"
     assert resolve(relative_path(photo)) == photo
 
 
@@ -119,6 +128,18 @@ def test_an_annotation_file_is_read_whole_or_refused_by_name(data):
         else:
             assert set(split.objects) == set(split.file_names)
             assert all(Path(name).name == name for name in split.file_names.values())
+
+
+@quick
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=70)), st.booleans())
+def test_run_lengths_give_the_mask_they_were_made_of(mask, compressed):
+    """Compressed by pycocotools, and not."""
+    runs = {"size": list(mask.shape), "counts": [0] * int(mask[0, 0])}
+    if compressed:
+        runs["counts"] = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+    else:
+        runs["counts"] += [len(list(run)) for _, run in itertools.groupby(mask.T.ravel())]
+    assert np.array_equal(datasets._runs_mask(runs, mask.shape), mask)
 
 
 @slow
