@@ -14,9 +14,10 @@ from pathlib import Path
 
 import nbformat
 import pages
-from jupyter_client import KernelManager
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
 from helpers import conversion, extraction, results, services, weights
@@ -27,7 +28,6 @@ from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 CELL_SECONDS = 3600
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-KEPT_METADATA = ("kernelspec", "language_info")
 
 
 def main() -> int:
@@ -103,7 +103,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
 
     A bar with this label shows the cells done, where someone watches.
     """
-    kernel = KernelManager(kernel_name="python3", transport_encryption="auto")
+    kernel = AsyncKernelManager(kernel_name="python3", transport_encryption="auto")
     client = NotebookClient(
         notebook,
         km=kernel,
@@ -113,28 +113,36 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
         store_widget_state=False,
         record_timing=False,
     )
+    cells = [(index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     stream = watched_stream()
     bar = tqdm(
-        total=sum(cell.cell_type == "code" for cell in notebook.cells),
+        cells,
         desc=f"{label:24}",
         unit=" cells",
         leave=False,
         file=stream,
         disable=stream is None,
     )
-    client.on_cell_executed = lambda **_: bar.update()
     try:
-        client.execute()
+        with bar, client.setup_kernel():  # client.execute() would take Ctrl-C for itself
+            for index, cell in bar:
+                client.execute_cell(cell, index)
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
-    except Exception:
-        if client.kc is None:  # nbclient takes Ctrl-C itself, closes the kernel, then trips here
-            raise KeyboardInterrupt from None
-        raise
+    except CellTimeoutError:
+        return (
+            f"A cell still ran after {CELL_SECONDS // 60} minutes and was stopped: run again, "
+            "which goes on from what is done, or name a smaller folder of photos in DATASET."
+        )
+    except DeadKernelError:
+        return (
+            "The process that runs the notebook died, most often because memory ran out: close "
+            "other programs or name a smaller folder of photos in DATASET, and run again, which "
+            "goes on from what is done."
+        )
     finally:
-        bar.close()
         if kernel.has_kernel:
-            kernel.shutdown_kernel(now=True)
+            run_sync(kernel.shutdown_kernel)(now=True)
     return None
 
 
@@ -143,8 +151,8 @@ def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)
-    notebook.metadata = {key: notebook.metadata[key] for key in KEPT_METADATA}
-    notebook.metadata.language_info = {"name": "python"}
+    kernel = notebook.metadata.kernelspec
+    notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     nbformat.write(notebook, path)
 
 

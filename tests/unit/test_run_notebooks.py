@@ -1,11 +1,21 @@
 """`make run`: pages for every notebook, a clear end where one cannot go on."""
 
+import os
+import pty
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from helpers import services
 from helpers.settings import ROOT
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -28,8 +38,8 @@ def folder(tmp_path, photos, monkeypatch):
     return tmp_path
 
 
-def notebook(path, code):
-    cells = [new_markdown_cell(f"# 1 · About {path.stem}"), new_code_cell(code)]
+def notebook(path, *code):
+    cells = [new_markdown_cell(f"# 1 · About {path.stem}"), *map(new_code_cell, code)]
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
     return path
 
@@ -69,3 +79,69 @@ def test_update_writes_executed_notebooks_without_traces(runner, folder):
     assert written.cells[1].outputs[0].text == "42\n" and written.cells[1].execution_count == 1
     assert set(written.metadata) == {"kernelspec", "language_info"}
     assert "execution" not in written.cells[1].metadata
+
+
+@pytest.mark.parametrize(
+    "code, message",
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "died, most often .* memory"),
+        ("import time\ntime.sleep(600)", "still ran after .* and was stopped: run again"),
+    ],
+)
+def test_a_kernel_that_dies_or_takes_too_long_ends_the_run_in_one_sentence(
+    runner, folder, monkeypatch, capsys, code, message
+):
+    monkeypatch.setattr(runner, "CELL_SECONDS", 5)
+    fails = notebook(folder / "a.ipynb", "print(6 * 7)", code, "print('never')")
+    started = time.monotonic()
+    assert runner.run([fails], update=False) == 1
+    assert time.monotonic() - started < 60
+    shown = capsys.readouterr()
+    assert re.search(f"\n.*{message}.* DATASET.*\nThe page up to there: ", shown.out)
+    assert shown.err == "" and "42" in (folder / "build/html/a.html").read_text()
+    assert not [
+        child for child in psutil.Process().children() if "ipykernel" in str(child.cmdline())
+    ]
+
+
+def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):
+    pid = folder / "pid"
+    path = notebook(
+        folder / "a.ipynb",
+        "import os, time\nfrom pathlib import Path\nfrom helpers import services\n"
+        f"services.connect_redis()\nPath({str(pid)!r}).write_text(f'{{os.getpid()}}.')\n"
+        "time.sleep(600)",
+    )
+    command = [sys.executable, ROOT / "tools/run_notebooks.py", path]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (pid.exists() and pid.read_text().endswith(".")):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.05)
+        assert [service.name for service in services.running_services()] == ["redis"]
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert (run.returncode, said) == (130, "\nStopped. Run again to go on: what is done is kept.\n")
+    assert not psutil.pid_exists(int(pid.read_text()[:-1]))
+    assert services.running_services() == []
+
+
+def test_a_terminal_shows_a_bar_that_gives_way_to_the_seconds(runner, folder, monkeypatch):
+    path = notebook(folder / "a.ipynb", "import time; time.sleep(0.5)", "time.sleep(0.5)")
+    screen, terminal_end = pty.openpty()
+    termios.tcsetwinsize(terminal_end, (24, 100))
+    with monkeypatch.context() as streams, os.fdopen(terminal_end, "w") as terminal:
+        streams.setattr(sys, "stdout", terminal)
+        streams.setattr(sys, "stderr", terminal)
+        assert runner.run([path], update=False) == 0
+        (line,) = [
+            line for line in os.read(screen, 4096).decode().split("\r\n") if line.startswith("\ra ")
+        ]
+    os.close(screen)
+    assert re.search(r"\ra {23}:  50%\|█+ +\| 1/2 \[", line)
+    seen = ""
+    for part in line.split("\r"):  # each overwrites what stood there
+        seen = part + seen[len(part) :]
+    assert re.fullmatch(r"a +\d+ s *", seen)
