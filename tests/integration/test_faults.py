@@ -37,11 +37,17 @@ from redis import RedisError
 from helpers import conversion, extraction, models, path_store, search, vector_store
 from helpers.datasets import ImageDataset, fetch_coco, open_dataset
 from helpers.models import embedding_model
-from helpers.services import connect_milvus, connect_redis, stop_services
+from helpers.services import connect_milvus, connect_redis, running_services, stop_services
 
 ROWS = 3000
 # What a real Milvus takes minutes for and shows nothing that the embedded one does not.
 EMBEDDED = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
+ALSO_REAL_IF_KEPT = pytest.mark.parametrize(
+    "stores, keep_data",
+    [("embedded", True), ("embedded", False), ("real", True)],
+    indirect=["stores"],
+    ids=["embedded-data_kept", "embedded-data_lost", "real-data_kept"],
+)
 KEPT = {True: "kept", False: "lost"}
 LOST = {True: "nothing", False: "the server's data, which running again restored"}
 
@@ -351,7 +357,6 @@ def die_between_the_stores(folder: Path) -> None:
     assert process.returncode == -signal.SIGKILL, output
 
 
-@EMBEDDED
 def test_killed_between_the_stores_a_vector_without_a_path(
     stores, photos, known_vectors, record_fault
 ):
@@ -371,7 +376,6 @@ def test_killed_between_the_stores_a_vector_without_a_path(
     )
 
 
-@EMBEDDED
 def test_killed_between_the_stores_a_path_without_a_vector(
     stores, photos, known_vectors, record_fault
 ):
@@ -454,8 +458,7 @@ def test_milvus_stops_during_an_insert(stores, keep_data, record_fault):
     )
 
 
-@EMBEDDED
-@pytest.mark.parametrize("keep_data", [True, False], ids=["data_kept", "data_lost"])
+@ALSO_REAL_IF_KEPT
 @pytest.mark.parametrize("name", ["milvus", "redis"])
 def test_a_server_stops_during_a_search(
     stores, name, keep_data, photos, known_vectors, record_fault
@@ -496,13 +499,20 @@ def test_a_server_freezes_during_a_search(stores, name, photos, known_vectors, r
     )
 
 
-@EMBEDDED
-@pytest.mark.parametrize("keep_data", [True, False], ids=["data_kept", "data_lost"])
-def test_redis_stops_during_an_insert(stores, keep_data, photos, known_vectors, record_fault):
+@ALSO_REAL_IF_KEPT
+def test_redis_stops_during_an_insert(
+    stores, keep_data, photos, known_vectors, monkeypatch, record_fault
+):
     dataset = open_dataset(photos)
-    clients = stores.clients
-    stores.kill("redis")
-    message = error_of(lambda: search.store_dataset(dataset, "resnet50", **clients))
+    save_paths = path_store.save_paths
+
+    def killed_before(*arguments) -> None:
+        stores.kill("redis")
+        save_paths(*arguments)
+
+    with monkeypatch.context() as insert:
+        insert.setattr(path_store, "save_paths", killed_before)
+        message = error_of(lambda: stored(stores, dataset))
     assert "redis" in message.lower() and "run the notebook again" in message
     stores.restart("redis", keep_data=keep_data)
     assert_whole(stored(stores, dataset), dataset)
@@ -591,6 +601,55 @@ print("connected", flush=True)
 sys.stdin.readline()
 search.store_dataset(open_dataset({folder!r}), "resnet50", **clients)
 """
+
+
+DIES_STARTING = """
+import os, signal
+from helpers import services
+services.time.sleep = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+services.connect_{name}()
+"""
+
+
+def servers_on(folder: Path) -> list[int]:
+    """The pids of the embedded servers whose data lie there."""
+    found = psutil.process_iter(["cmdline"])
+    return [one.pid for one in found if str(folder) in " ".join(one.info["cmdline"] or [])]
+
+
+@pytest.mark.parametrize("name", ["milvus", "redis"])
+def test_killed_while_an_embedded_server_starts(build, name, record_fault):
+    connect = {"milvus": connect_milvus, "redis": connect_redis}[name]
+    if name == "milvus":
+        store_rows(connect())
+    else:
+        path_store.save_paths(connect(), "rows:paths", {1: "1.jpg"})
+
+    def orphan() -> int:
+        stop_services()
+        process = python(DIES_STARTING.format(name=name))
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, output
+        (left,) = servers_on(build / name)
+        return left
+
+    left = orphan()
+    assert running_services() == []
+    client = connect()
+    (service,) = running_services()
+    assert servers_on(build / name) == [service.pid] != [left]
+    if name == "milvus":
+        client.load_collection("rows")
+        assert_rows(client)
+    else:
+        assert client.hgetall("rows:paths") == {"1": "1.jpg"}
+    orphan()
+    assert stop_services() == [name] and servers_on(build / name) == []
+    record_fault(
+        fault=f"Killed while an embedded server starts ({name.capitalize()})",
+        done="SIGKILL to the process that had just started the server; run again: the server left "
+        "behind is stopped and another one serves the same data; `make stop` ends it too",
+    )
 
 
 def test_two_notebooks_insert_at_once(stores, photos, known_vectors, record_fault):
