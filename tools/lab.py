@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,16 +11,16 @@ from helpers.settings import ROOT
 
 COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
 COMMAND += ["--KernelManager.transport_encryption=auto", "notebooks"]
-# Nothing is asked of other machines: neither for Jupyter's news nor for its newest version.
-COMMAND += ["--LabApp.news_url=None"]
-COMMAND += [
-    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"
-]
+# Defaults, which a reader's own settings win over: nothing is asked of other machines, and the
+# reader is not asked about Jupyter's news either.
+CONFIGURATION = ROOT / "tools/jupyter"
 
 
 def main() -> int:
     with temporary_services():
-        lab = subprocess.Popen([*COMMAND, *sys.argv[1:]], cwd=ROOT)
+        paths = filter(None, [str(CONFIGURATION), os.environ.get("JUPYTER_CONFIG_PATH")])
+        environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+        lab = subprocess.Popen([*COMMAND, *sys.argv[1:]], cwd=ROOT, env=environment)
         try:
             return lab.wait()
         except KeyboardInterrupt:  # JupyterLab got the same Ctrl-C and asks its own question
