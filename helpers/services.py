@@ -391,7 +391,9 @@ def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
 def _reason(error: Exception, uri: str | None, token: str | None) -> str:
     """The first line of a server's or client's error, without address, password and token."""
     text = error.details() if isinstance(error, grpc.Call) else getattr(error, "message", "")
-    reason = (text or str(error) or type(error).__name__).strip().partition("\n")[0].rstrip(".")
+    # A real Milvus puts its stack traces and former attempts before what happened.
+    text = re.sub(r"(?s).*stack trace: .*(\n\S+ [^\n:]+: |attempt #\d+: )", "", text or str(error))
+    reason = (text or type(error).__name__).strip().partition("\n")[0].rstrip(".")
     if uri:
         reason = reason.replace(uri, _masked(uri))
     for secret in _secrets(uri, token):

@@ -38,6 +38,7 @@ from helpers import conversion, extraction, models, path_store, search, vector_s
 from helpers.datasets import ImageDataset, fetch_coco, open_dataset
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis, running_services, stop_services
+from helpers.settings import TutorialError
 
 ROWS = 3000
 # What a real Milvus takes minutes for and shows nothing that the embedded one does not.
@@ -282,6 +283,22 @@ def stored(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
     return search.store_dataset(dataset, "resnet50", **stores.clients)
 
 
+def stored_again(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
+    """`stored` after a restart, run again where that fails.
+
+    A Milvus that was killed waits for its former self's session to end, up to a minute, and may
+    refuse to flush until then.
+    """
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return stored(stores, dataset)
+        except TutorialError:
+            if stores.kind == "embedded" or time.monotonic() > deadline:
+                raise
+        time.sleep(2)
+
+
 def assert_whole(store: search.StoredModel, dataset: ImageDataset) -> None:
     """Every photo once in both stores, found by its vector under its path."""
     ids = [record.id for record in dataset]
@@ -469,7 +486,7 @@ def test_a_server_stops_during_a_search(
     message = error_of(lambda: search.search_stored(store, store.vectors, 10))
     assert name in message.lower() and "run the notebook again" in message
     stores.restart(name, keep_data=keep_data)
-    assert_whole(stored(stores, dataset), dataset)
+    assert_whole(stored_again(stores, dataset), dataset)
     record_fault(
         fault=f"{name.capitalize()} stops during a search ({stores.kind}, data {KEPT[keep_data]})",
         lost=LOST[keep_data],
@@ -491,7 +508,7 @@ def test_a_server_freezes_during_a_search(stores, name, photos, known_vectors, r
         stores.kill(name)
         stores.restart(name)
         thawed = "after the message killed and restarted"
-    assert_whole(stored(stores, dataset), dataset)
+    assert_whole(stored_again(stores, dataset), dataset)
     record_fault(
         fault=f"{name.capitalize()} freezes during a search ({stores.kind})",
         done=f"SIGSTOP to the server, {thawed}; run again",

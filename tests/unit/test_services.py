@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pymilvus.exceptions import MilvusException
 
 from helpers import TutorialError, services, vector_store
 
@@ -206,6 +207,15 @@ def test_a_named_server_that_is_away_is_named_soon_and_without_its_password(
     assert "s3cr3t" not in str(error.value)
     assert "\n" not in str(error.value) and capfd.readouterr().err == ""
     assert services.running_services() == []
+
+
+@pytest.mark.parametrize("said", ["node not found[node=1]", "attempt #5: node not found[node=1]"])
+def test_of_a_stack_trace_only_what_happened_is_shown(build, monkeypatch, said):
+    monkeypatch.setenv("MILVUS_URI", "http://127.0.0.1:19530")
+    trace = "stack trace: /go/stack_trace.go:51 tracer.StackTrace\n/go/services.go:116 a.(*S).Flush"
+    message = r"failed \(node not found\[node=1\]\): see to that"
+    with pytest.raises(TutorialError, match=message), services.answering("milvus"):
+        raise MilvusException(message=f"attempt #0: {trace}: {said}")
 
 
 @pytest.mark.parametrize("password", [f"s3cr{mark}3tpass" for mark in "/?#@: "] + ["31/7", "31?7"])
