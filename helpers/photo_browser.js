@@ -19,9 +19,12 @@ function render({ model, el }) {
   el.classList.add("photo-browser");
   const { strip, message, query, explanation, ...rows } = parts;
   const results = element("div", { class: "results" }, ...Object.values(rows));
-  el.append(element("div", { class: "panels" }, strip, message, query, results, explanation));
+  el.append(element("div", { class: "panels" }, strip, query, message, results, explanation));
 
-  const slider = element("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Fusion" });
+  // without the last of its attributes JupyterLab takes the arrow keys, to move from cell to cell
+  const slider = element("input", {
+    type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Fusion", "data-lm-suppress-shortcuts": "true",
+  });
   slider.addEventListener("input", () => {
     model.set("weight", slider.valueAsNumber);
     model.save_changes();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import shutil
 import time
@@ -20,7 +21,7 @@ from scipy.stats import binomtest
 from helpers import services
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
-from helpers.explorer import DEPTH, Variant
+from helpers.explorer import DEPTH, OWN_PHOTO, Variant
 from helpers.extraction import extract
 from helpers.vector_store import collection_name
 from helpers.votes import load_votes, votes_path
@@ -157,6 +158,26 @@ def told(page) -> str:
     return page.locator(".photo-browser").first.get_by_role("status").inner_text()
 
 
+def check_message_moves_no_photo(page, screenshot: Path) -> None:
+    """Ask for too much: the sentence appears, and the results stay where they are."""
+
+    def places() -> list[list[float]]:
+        return page.locator(".photo-browser").first.evaluate(
+            """one => [...one.querySelectorAll('.results .photo')].map(photo => {
+                const [mine, whole] = [photo, one].map(node => node.getBoundingClientRect());
+                return [mine.left - whole.left, mine.top - whole.top];
+            })"""
+        )
+
+    before = places()
+    set_number(page, 5000)
+    wait_until(page, lambda: told(page).startswith("5000 results were asked for"))
+    assert before and places() == before
+    page.screenshot(path=screenshot)
+    set_number(page, 6)
+    wait_until(page, lambda: told(page) == "")
+
+
 def shown(page, row: str) -> list[int]:
     """Ids of the photos in a row of the explorer."""
     photos = page.locator(".photo-browser").first.locator(f"[data-row={row}] .photo")
@@ -188,6 +209,15 @@ def by_hand(
     )
     found = {hit["id"]: hit["distance"] for hit in answer if hit["id"] != query}
     return dict(list(found.items())[:count])
+
+
+def fused_by_hand(dataset, query: int, weight: float, count: int) -> list[int]:
+    """The combined row, by Milvus' published formula: Σ weight · (1 − 2 · atan(d²) / π)."""
+    scores: dict[int, float] = {}
+    for share, variant in ((1 - weight, LEFT), (weight, RIGHT)):
+        for id_, distance in by_hand(dataset, variant, query, DEPTH).items():
+            scores[id_] = scores.get(id_, 0) + share * (1 - 2 * math.atan(distance) / math.pi)
+    return sorted(scores, key=lambda id_: (-scores[id_], id_))[:count]
 
 
 def wait_until(page, condition, seconds: float = UPDATE_SECONDS) -> None:
@@ -250,6 +280,7 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
     query = click_photo(page, "[data-row=left]", 1)
     check_rows(page, dataset, query, 6)
     page.screenshot(path=screenshots / "10_explore.png")
+    check_message_moves_no_photo(page, screenshots / "message.png")
 
     category = max(dataset.categories, key=dataset.categories.get)
     choose(page, "Only", f"{category} (")
@@ -257,7 +288,13 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
     choose(page, "Only", "all categories")
     check_rows(page, dataset, query, 6)
 
-    page.get_by_role("slider", name="Fusion").focus()
+    slider = page.get_by_role("slider", name="Fusion")
+    slider.focus()
+    for weight in (0.5, 0.45, 0.4, 0.35):
+        assert float(slider.input_value()) == pytest.approx(weight)
+        wanted = fused_by_hand(dataset, query, weight, 6)
+        wait_until(page, lambda wanted=wanted: shown(page, "combined") == wanted)
+        page.keyboard.press("ArrowLeft")
     page.keyboard.press("Home")
     wait_until(page, lambda: shown(page, "combined") == shown(page, "left"))
     page.keyboard.press("End")
@@ -454,7 +491,7 @@ def test_a_dropped_photo_is_searched_for(explore, stored, screenshots, tmp_path)
     with Image.open(stored.records[7].path) as photo:
         ImageOps.mirror(photo).save(own)
     drop(page, own.name, own.read_bytes())
-    wait_until(page, lambda: asked(page) == 0)
+    wait_until(page, lambda: asked(page) == OWN_PHOTO)
     check_rows(page, stored, own, 6)
     assert told(page) == ""
     before = shown(page, "left")
@@ -478,6 +515,12 @@ def test_it_goes_on_after_a_service_was_stopped(explore, stored, name):
     server = psutil.Process(service.pid)
     server.kill()
     psutil.wait_procs([server], timeout=10)
+    switch = page.get_by_label("Explain on click", exact=True)
+    switch.check()  # needs the networks, and no server
+    page.locator(".photo-browser [data-row=left] .photo").first.click()
+    page.locator(".photo-browser .explanation img").wait_for()
+    assert told(page) == ""
+    switch.uncheck()
     click = page.locator(".photo-browser .strip .photo").nth(4)
     click.click()
     wait_until(page, lambda: told(page).startswith(f"{name.capitalize()} does not answer"), 30)
@@ -540,6 +583,10 @@ def test_accessible_in_both_themes(explore, stored, screenshots, theme):
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
     )
     page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    arrow = page.get_by_role("combobox", name="Left").evaluate(
+        "one => getComputedStyle(one).backgroundImage"
+    )
+    assert ("white" in arrow) == (theme == "JupyterLab Dark")
     page.get_by_label("Explain on click", exact=True).check()
     page.locator(".photo-browser [data-row=left] .photo").first.click()
     page.locator(".photo-browser .explanation img").first.wait_for()
@@ -561,6 +608,7 @@ def test_a_narrow_window(explore, screenshots):
         browser = page.locator(".photo-browser").first
         assert browser.evaluate("one => one.scrollWidth <= one.clientWidth")
         page.screenshot(path=screenshots / "explorer_narrow.png")
+        check_message_moves_no_photo(page, screenshots / "message_narrow.png")
     finally:
         page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
         page.set_viewport_size({"width": 1400, "height": 1000})
