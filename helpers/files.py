@@ -22,6 +22,8 @@ NOT_WRITABLE = {
     errno.EROFS: "it is read-only",
     errno.EACCES: "it may not be written",
     errno.EPERM: "it may not be written",
+    errno.EEXIST: "a file is in its place",
+    errno.ENOTDIR: "a file is in its place",
 }
 
 

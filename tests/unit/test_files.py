@@ -77,6 +77,18 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path, monkeypatch):
         pytest.fail("without the lock")
 
 
+@pytest.mark.parametrize("place", ["build", "build/models"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("")
+    message = "cannot be written .a file is in its place.: .* or set BUILD_DIR to"
+    with (
+        pytest.raises(TutorialError, match=message),
+        files.written_whole(tmp_path / "build/models/a.onnx"),
+    ):
+        pass
+
+
 def test_other_errors_pass(tmp_path):
     with pytest.raises(FileNotFoundError), files.writing(tmp_path):
         (tmp_path / "none").read_text()
