@@ -477,7 +477,8 @@ def match_maps(
         for model, pair in matches.items()
         for title, (path, places) in zip(titles, pair, strict=True)
     ]
-    figure = Figure(figsize=(3.1 * len(panels), 2.8), layout="constrained", dpi=80)
+    lines = 2 + max(model.count("\n") for model in matches)  # of a title
+    figure = Figure(figsize=(3.1 * len(panels), 1.9 + 0.45 * lines), layout="constrained", dpi=80)
     for axes, (model, title, path, places) in zip(
         figure.subplots(1, len(panels)), panels, strict=True
     ):
