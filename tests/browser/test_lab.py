@@ -271,6 +271,7 @@ def test_in_notebook_04(watched, lab, stored, screenshots):
     page.locator(".photo-browser").first.wait_for()
     check_rows(page, stored, click_photo(page, ".strip", 3), 6)
     check_rows(page, stored, click_photo(page, "[data-row=left]", 1), 6)
+    assert page.get_by_text("Jupyter news").count() == 0, "the reader is asked about news"
     page.screenshot(path=screenshots / "04_search_compare.png")
 
 
