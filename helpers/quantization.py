@@ -55,7 +55,7 @@ def int8_advice() -> str:
         return f"This CPU multiplies INT8 numbers with {found}: INT8 is worth it."
     return (
         "This CPU has no instructions for INT8 dot products (VNNI, AMX, Arm dot product), so INT8 "
-        "is hardly faster than fp32 here; weights of 7 bits keep it accurate."
+        "gains less here than on one that has; weights of 7 bits keep it accurate."
     )
 
 
