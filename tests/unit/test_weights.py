@@ -110,7 +110,7 @@ npm error FetchError: request to http://127.0.0.1:1/a failed, reason: connect EC
 npm error     at ClientRequest.<anonymous> (/usr/lib/node_modules/npm/index.js:130:14)
 npm error
 npm error If you are behind a proxy, please make sure that the 'proxy' config is set properly.
-npm error A complete log of this run can be found in: /root/.npm/_logs/2026-debug-0.log
+npm error A complete log of this run can be found in: /var/npm/_logs/2026-debug-0.log
 """
 
 
