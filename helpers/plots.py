@@ -597,6 +597,7 @@ def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
             height = max(p50, height * 1.35)  # labels one below the other, not on top of each other
             axes.text(edge * 1.25, height, label, color=colour, va="center", size=8)
         axes.set_xlim(right=edge * 16)
+        axes.set_ylim(top=max(axes.get_ylim()[1], height * 1.5))
     panels[0].set_ylabel("ms per query, median")
     return figure
 
