@@ -6,8 +6,10 @@ import json
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -40,6 +42,7 @@ from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis, running_services, stop_services
 from helpers.settings import TutorialError
 
+Result = TypeVar("Result")
 ROWS = 3000
 # What a real Milvus takes minutes for and shows nothing that the embedded one does not.
 EMBEDDED = pytest.mark.parametrize("stores", ["embedded"], indirect=True)
@@ -283,8 +286,8 @@ def stored(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
     return search.store_dataset(dataset, "resnet50", **stores.clients)
 
 
-def stored_again(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
-    """`stored` after a restart, run again where that fails.
+def again(stores: Stores, action: Callable[[], Result]) -> Result:
+    """Run again what failed, and that again where a real server refuses.
 
     A Milvus that was killed waits for its former self's session to end, up to a minute, and may
     refuse to flush until then.
@@ -292,7 +295,7 @@ def stored_again(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
     deadline = time.monotonic() + 120
     while True:
         try:
-            return stored(stores, dataset)
+            return action()
         except TutorialError:
             if stores.kind == "embedded" or time.monotonic() > deadline:
                 raise
@@ -464,7 +467,7 @@ def test_milvus_stops_during_an_insert(stores, keep_data, record_fault):
         assert vector_store.count(client, "rows") == ROWS
     else:
         assert not client.has_collection("rows")
-    store_rows(client)
+    again(stores, lambda: store_rows(client))
     assert_rows(client)
     client.drop_collection("rows")
     record_fault(
@@ -486,7 +489,7 @@ def test_a_server_stops_during_a_search(
     message = error_of(lambda: search.search_stored(store, store.vectors, 10))
     assert name in message.lower() and "run the notebook again" in message
     stores.restart(name, keep_data=keep_data)
-    assert_whole(stored_again(stores, dataset), dataset)
+    assert_whole(again(stores, lambda: stored(stores, dataset)), dataset)
     record_fault(
         fault=f"{name.capitalize()} stops during a search ({stores.kind}, data {KEPT[keep_data]})",
         lost=LOST[keep_data],
@@ -508,7 +511,7 @@ def test_a_server_freezes_during_a_search(stores, name, photos, known_vectors, r
         stores.kill(name)
         stores.restart(name)
         thawed = "after the message killed and restarted"
-    assert_whole(stored_again(stores, dataset), dataset)
+    assert_whole(again(stores, lambda: stored(stores, dataset)), dataset)
     record_fault(
         fault=f"{name.capitalize()} freezes during a search ({stores.kind})",
         done=f"SIGSTOP to the server, {thawed}; run again",
