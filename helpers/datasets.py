@@ -137,6 +137,11 @@ class ImageDataset:
         """Id → record."""
         return {record.id: record for record in self.records}
 
+    def spread(self, most: int) -> list[ImageRecord]:
+        """`most` photos, evenly spread over the dataset and in its order; all if it has fewer."""
+        rows = np.linspace(0, len(self) - 1, min(len(self), most)).astype(int)
+        return [self.records[row] for row in rows]
+
     @cached_property
     def categories(self) -> dict[str, int]:
         """Label → number of photos that have it, sorted by label."""

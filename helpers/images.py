@@ -13,6 +13,7 @@ from helpers.settings import TutorialError, display_path
 RESIZE = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
 
@@ -58,15 +59,16 @@ def load_pixels(path: Path, size: int, resize: str = "nearest", crop: bool = Fal
     """Read a photo as a square: uint8 [size, size, 3], RGB.
 
     `crop=False` squashes the whole photo; `crop=True` keeps its aspect: the shorter side becomes
-    `size` pixels and the centre of the longer one is kept. `resize` is `nearest`, `bilinear` or
-    `lanczos`; the last two average over all source pixels when they shrink (antialiasing).
+    `size` pixels and the centre of the longer one is kept. `resize` is `nearest`, `bilinear`,
+    `bicubic` or `lanczos`; all but the first average over all source pixels when they shrink
+    (antialiasing).
     `load_pixels(path, 224)` equals Keras' `load_img(path, target_size=(224, 224))`.
 
     A JPEG at least four times as large as needed on both sides is decoded at a fraction of its
-    size, still at least twice as large as needed, before `bilinear` or `lanczos`: pixels differ by
-    1 of 255 on average at most, vectors by less than 0.001 in cosine. `nearest` stays exact.
+    size, still at least twice as large as needed, before any resize but `nearest`, which stays exact:
+    pixels differ by 1 of 255 on average at most, vectors by less than 0.001 in cosine.
 
-    Raises TutorialError if the photo cannot be read or `resize` is none of the three.
+    Raises TutorialError if the photo cannot be read or `resize` is none of these.
     """
     if resize not in RESIZE:
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")

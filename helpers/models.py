@@ -39,7 +39,7 @@ class Recipe:
     input_size: int
     """Height and width in pixels of what the network sees."""
     resize: str
-    """`nearest`, `bilinear` or `lanczos` (the latter two antialiased)."""
+    """`nearest`, `bilinear`, `bicubic` or `lanczos`; all but the first are antialiased."""
     crop: bool
     """False squashes the photo to a square; True scales its shorter side and crops the centre."""
     pooling: str

@@ -1,37 +1,57 @@
-"""Which photo preparation and pooling search best: one network, many recipes."""
+"""Which photo preparation and pooling search best: one network, many recipes.
+
+The study is measured once, by `tools/measure_recipes.py`, and read by notebook 5: on COCO photos
+for `docs/recipes.json`, on a reader's own for `BUILD_DIR/recipes/`.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 from sklearn.preprocessing import normalize
 
+from helpers import evaluation
+from helpers.conversion import onnx_model
+from helpers.datasets import ImageDataset
 from helpers.explanation import GEM_POWER, pool
 from helpers.extraction import Embedder, Preparation, cached_vectors, open_session, recipe_of
-from helpers.models import Recipe
+from helpers.files import written_whole
+from helpers.images import RESIZE
+from helpers.models import NETWORKS, Recipe, embedding_model
+from helpers.results import environment
+from helpers.settings import ROOT, TutorialError, display_path, load_settings
 
 POOLINGS = ("max", "average", "gem")
-
-PREPARATIONS = [
-    *(
-        (224, resize, crop)
-        for resize in ("nearest", "bilinear", "lanczos")
-        for crop in (False, True)
-    ),
-    (320, "bilinear", True),
-    (448, "bilinear", True),
+INPUT_SIZES = (224, 320, 448)
+RECIPES = [
+    Recipe(size, resize, crop, pooling)
+    for size in INPUT_SIZES
+    for resize in RESIZE
+    for crop in (False, True)
+    for pooling in POOLINGS
 ]
-"""Input size, resize and crop of the study: every resize and crop at 224, then larger inputs."""
+"""The grid of the study."""
+
+LEVELS = ["resize", "shape", "size", "pooling"]
+MEASURED = ROOT / "docs/recipes.json"
+DEPTH = 10
+MOST_PHOTOS = 1000  # the whole grid on more would take days
+NEARLY_BEST = 0.005
 
 
-def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np.ndarray:
+def recipe_vectors(
+    onnx_path: Path, paths: Sequence[Path], recipe: Recipe, *, progress: bool = True
+) -> np.ndarray:
     """Vectors of `paths` under `recipe`, from a file made for another recipe of this network.
 
     One pass over the network serves all three poolings: they are computed from the file's
@@ -52,7 +72,7 @@ def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np
         preparation=Preparation(recipe.input_size, recipe.resize, recipe.crop),
         load=lambda threads: functools.partial(pooled_ways, open_session(onnx_path, threads)),
     )
-    [rows] = cached_vectors([all_poolings], paths)
+    [rows] = cached_vectors([all_poolings], paths, progress=progress)
     start = POOLINGS.index(pooling) * dimension
     return rows[:, start : start + dimension]
 
@@ -62,3 +82,146 @@ def pooled_ways(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np
     [maps] = session.run(["feature_map"], {"image": pixels})
     ways = [normalize([pool(one, pooling) for one in maps]) for pooling in POOLINGS]
     return np.hstack(ways).astype(np.float32)
+
+
+def label(recipe: Recipe) -> tuple[str, str, int, str]:
+    """A recipe as the study's tables name it: resize, shape, input size, pooling."""
+    shape = "centre" if recipe.crop else "squash"
+    return recipe.resize, shape, recipe.input_size, recipe.pooling
+
+
+def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> dict:
+    """nDCG@10 of every query under every recipe and network; minutes to hours.
+
+    Vectors are cached as they are computed, so an interrupted study goes on where it stopped.
+
+    Args:
+        dataset: photos with labels; of more than MOST_PHOTOS that many, evenly spread.
+        report: gets a line per network and preparation.
+
+    Returns:
+        What `docs/recipes.json` holds: `dataset`, `date`, `environment`, `metric`, `recipes` (as
+        `label` names them), and per network in `networks` its `weights_sha256` and `scores`, one
+        list over the queries for each recipe.
+
+    Raises:
+        NeedsLabels: no two photos share a category.
+    """
+    records = dataset.spread(MOST_PHOTOS)
+    labels, paths = [record.labels for record in records], [record.path for record in records]
+    queries = evaluation.query_rows(labels)
+    depth = min(DEPTH, len(records) - 1)
+
+    def scores(name: str, recipe: Recipe) -> list[float]:
+        vectors = recipe_vectors(onnx_model(name), paths, recipe)
+        ranking = evaluation.rank_exact(vectors[queries], vectors, queries, depth)
+        found = evaluation.per_query("ndcg", ranking, labels, queries, depth)
+        return [round(float(score), 4) for score in found]
+
+    found: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
+    for name, recipe, told in passes(len(paths)):
+        if told:
+            report(told)
+        found[name].append(scores(name, recipe))
+    about = {"name": dataset.name, "slug": dataset.slug, "photos": len(records)}
+    return {
+        "dataset": {**about, "of_photos": len(dataset), "queries": len(queries)},
+        "date": date.today().isoformat(),
+        "environment": environment(),
+        "metric": f"ndcg@{depth}",
+        "recipes": [label(recipe) for recipe in RECIPES],
+        "networks": {
+            name: {"weights_sha256": NETWORKS[name].weights_sha256, "scores": rows}
+            for name, rows in found.items()
+        },
+    }
+
+
+def passes(photos: int) -> Iterator[tuple[str, Recipe, str]]:
+    """Every network with every recipe, and a line to show where a pass over the photos begins."""
+    started, done, area = time.monotonic(), 0, sum(recipe.input_size**2 for recipe in RECIPES)
+    total = len(NETWORKS) * len(RECIPES) // len(POOLINGS)
+    for name in NETWORKS:
+        begun, seconds_before = 0, time.monotonic() - started
+        for recipe in RECIPES:
+            told = ""
+            if recipe.pooling == POOLINGS[0]:
+                done += 1
+                resize, shape, size, _ = label(recipe)
+                told = f"{done:3}/{total}  {embedding_model(name).title}, {size} {resize} {shape}"
+                spent = time.monotonic() - started - seconds_before
+                if begun and spent > 1:  # else they came from the cache
+                    left = spent * (area - begun) / begun / 60
+                    told += f"; about {left:.0f} min left for this network"
+            yield name, recipe, told
+            begun += recipe.input_size**2
+
+
+def study_path(dataset: ImageDataset) -> Path:
+    """Where the study of a reader's own dataset is kept."""
+    return load_settings().build_dir / "recipes" / f"{dataset.slug}.json"
+
+
+def write_study(study: dict, path: Path) -> None:
+    """Write what `measure` returned. Raises TutorialError where the disk is full or read-only."""
+    with written_whole(path) as part:
+        part.write_text(json.dumps(study) + "\n")
+
+
+def load_study(path: Path = MEASURED) -> dict:
+    """A study as `measure` returned it; the committed one by default.
+
+    Raises:
+        TutorialError: there is no such file, or it holds something else.
+    """
+    try:
+        study = json.loads(path.read_text())
+        study["networks"], study["recipes"], study["dataset"]["photos"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise TutorialError(
+            f"{display_path(path)} holds no study of recipes: restore it, or measure one with "
+            "`make recipes`."
+        ) from None
+    return study
+
+
+def studies(dataset: ImageDataset) -> list[dict]:
+    """The committed study, then the one of this dataset where `make recipes` measured it."""
+    own = study_path(dataset)
+    return [load_study(), *([load_study(own)] if own.exists() else [])]
+
+
+def describe(study: dict) -> str:
+    """One line: which photos, how many queries, when."""
+    about = study["dataset"]
+    count = f"{about['photos']} photos"
+    if about["of_photos"] > about["photos"]:
+        count = f"{about['photos']} of {about['of_photos']} photos, evenly spread"
+    return f"Study of {study['date']} on {about['name']}: {count}, {about['queries']} queries."
+
+
+def scores(study: dict, name: str) -> pd.DataFrame:
+    """A network's scores: float64 [queries, recipes], columns as `label` names the recipes.
+
+    Raises:
+        TutorialError: the study has no such network.
+    """
+    if name not in study["networks"]:
+        raise TutorialError(
+            f"The study of {study['dataset']['name']} has no network {name!r}, only "
+            f"{', '.join(study['networks'])}: measure it again with `make recipes`."
+        )
+    columns = pd.MultiIndex.from_tuples(map(tuple, study["recipes"]), names=LEVELS)
+    return pd.DataFrame(np.transpose(study["networks"][name]["scores"]), columns=columns)
+
+
+def cheapest(means: pd.Series) -> tuple[str, str, int, str]:
+    """The best recipe of the smallest input size that comes within NEARLY_BEST of the best.
+
+    Operations grow with the area of the input; resize, shape and pooling cost next to nothing.
+
+    means: one score per recipe, as a row of `scores`.
+    """
+    good = means[means >= means.max() - NEARLY_BEST]
+    smallest = good.index.get_level_values("size").min()
+    return good.xs(smallest, level="size", drop_level=False).idxmax()
