@@ -65,7 +65,7 @@ def load_pixels(path: Path, size: int, resize: str = "nearest", crop: bool = Fal
     `load_pixels(path, 224)` equals Keras' `load_img(path, target_size=(224, 224))`.
 
     A JPEG at least four times as large as needed on both sides is decoded at a fraction of its
-    size, still at least twice as large as needed, before any resize but `nearest`, which stays exact:
+    size, still twice as large as needed or more, before any resize but `nearest`, which is exact:
     pixels differ by 1 of 255 on average at most, vectors by less than 0.001 in cosine.
 
     Raises TutorialError if the photo cannot be read or `resize` is none of these.
