@@ -137,10 +137,12 @@ class ImageDataset:
         """Id → record."""
         return {record.id: record for record in self.records}
 
-    def spread(self, most: int) -> list[ImageRecord]:
-        """`most` photos, evenly spread over the dataset and in its order; all if it has fewer."""
-        rows = np.linspace(0, len(self) - 1, min(len(self), most)).astype(int)
-        return [self.records[row] for row in rows]
+    def spread(self, most: int) -> np.ndarray:
+        """Rows of `most` photos, evenly spread over the dataset; of all if it has fewer.
+
+        Returns int64 [min(most, photos)], ascending.
+        """
+        return np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64)
 
     @cached_property
     def categories(self) -> dict[str, int]:

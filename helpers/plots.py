@@ -372,32 +372,41 @@ def category_bars(tables: Mapping[str, pd.DataFrame], metric: str, most: int = 3
 
 
 def recipe_maps(
-    tables: Mapping[str, pd.DataFrame], marks: Mapping[str, dict[str, tuple]]
+    means: Mapping[str, pd.Series], marks: Mapping[str, Mapping[str, tuple]], metric: str
 ) -> Figure:
-    """One heat map per model: preparation in rows, pooling in columns, the metric in the cells.
+    """One heat map per model: resize and shape in rows, input size and pooling in columns.
 
     Args:
-        tables: per model the metric, preparations × poolings.
-        marks: per model what to outline, such as `{"article": (row label, column label)}`.
+        means: per model the mean metric of every recipe, indexed as `recipes.label` names them.
+        marks: per model what to outline, such as `{"article": recipe}`; at most three.
+        metric: the metric's name, for the title.
     """
-    rows, columns = next(iter(tables.values())).shape
-    figure = Figure(figsize=(4.6 * len(tables) + 1, 0.42 * rows + 1.2), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
-    for axes, (title, table) in zip(panels, tables.items(), strict=True):
+    figure = Figure(figsize=(10, 3.9 * len(means)), layout="constrained")
+    for axes, (title, mean) in zip(
+        np.atleast_1d(figure.subplots(len(means), 1)), means.items(), strict=True
+    ):
+        table = mean.unstack(["size", "pooling"], sort=False)
         axes.imshow(table, cmap="cividis", aspect="auto")
         middle = (table.to_numpy().min() + table.to_numpy().max()) / 2
         for (row, column), value in np.ndenumerate(table.to_numpy()):
             ink = "black" if value > middle else "white"
             axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=ink)
-        for (name, (row, column)), style in zip(marks[title].items(), ("--", "-"), strict=False):
-            place = (table.columns.get_loc(column) - 0.48, table.index.get_loc(row) - 0.46)
-            axes.add_patch(Rectangle(place, 0.96, 0.92, fill=False, ec="#D55E00", lw=3, ls=style))
-            axes.plot([], [], color="#D55E00", lw=3, ls=style, label=name)
-        axes.set_xticks(range(columns), table.columns)
-        axes.set_yticks(range(rows), table.index)
-        axes.set(title=title)
+        for number, (name, (resize, shape, *column)) in enumerate(marks[title].items()):
+            inset = 0.05 + 0.06 * number  # two marks of one recipe are both seen
+            x, y = table.columns.get_loc(tuple(column)), table.index.get_loc((resize, shape))
+            place, size = (x - 0.5 + inset, y - 0.5 + inset), 1 - 2 * inset
+            colour, style = CYCLE[1 + number], ("--", "-", ":")[number]
+            line = {"color": colour, "lw": 3, "ls": style}
+            axes.add_patch(Rectangle(place, size, size, fill=False, **line))
+            axes.plot([], [], label=name, **line)
+        axes.set_xticks(range(table.shape[1]), [f"{pooling}" for _, pooling in table.columns])
+        for start in range(0, table.shape[1], table.columns.get_level_values("pooling").nunique()):
+            axes.text(start - 0.45, -0.62, f"{table.columns[start][0]} pixels", va="bottom")
+            axes.axvline(start - 0.5, color="white", lw=3)
+        axes.set_yticks(range(len(table)), [" ".join(label) for label in table.index])
+        axes.set_title(f"{title}: {metric}", pad=20)
         axes.grid(visible=False)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
     return figure
 
 

@@ -22,7 +22,7 @@ from helpers.images import RESIZE
 from helpers.models import Recipe
 from helpers.settings import TutorialError, display_path
 
-CROPS_PER_PHOTO = 16
+CROPS_PER_PHOTO = 8
 LEAST_PHOTOS = 16
 BATCH_SIZE = 4
 NETWORK_OPERATORS = ("Conv", "Relu", "Add", "MaxPool")
@@ -70,7 +70,7 @@ def calibration_pixels(recipe: Recipe) -> np.ndarray:
     They are in no dataset that is searched, so no query is seen in calibration.
 
     Returns:
-        uint8 [48, H, W, 3]: squares of 40–100 % of the shorter side, half of them mirrored.
+        uint8 [24, H, W, 3]: squares of 40–100 % of the shorter side, half of them mirrored.
     """
     size, random = (recipe.input_size, recipe.input_size), np.random.default_rng(0)
     crops = []

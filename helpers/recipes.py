@@ -107,7 +107,7 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
     Raises:
         NeedsLabels: no two photos share a category.
     """
-    records = dataset.spread(MOST_PHOTOS)
+    records = [dataset.records[row] for row in dataset.spread(MOST_PHOTOS)]
     labels, paths = [record.labels for record in records], [record.path for record in records]
     queries = evaluation.query_rows(labels)
     depth = min(DEPTH, len(records) - 1)

@@ -231,8 +231,7 @@ def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[di
     dict with `id`, `rank`, `distance`, `labels`, `shared` (labels in common with the query) and
     `elsewhere` (its rank in the other model's row, None where it is not there).
     """
-    count = min(len(dataset), MOST_QUERIES)
-    rows = np.linspace(0, len(dataset) - 1, count).astype(int)
+    rows = dataset.spread(MOST_QUERIES)
     depth = min(RESULTS, len(dataset) - 1)
     rankings = [
         evaluation.rank_exact(found[rows], found, rows, depth) for found in vectors.values()

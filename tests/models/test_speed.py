@@ -1,6 +1,7 @@
 """The ways that are raced do the same work, and the arithmetic of the roofline is right."""
 
 import math
+import time
 
 import numpy as np
 import pandas as pd
@@ -31,15 +32,23 @@ def test_operations_of_vgg16(fp32):
     layers += 2 * [(56, 256, 256)] + [(28, 256, 512)] + 2 * [(28, 512, 512)] + 3 * [(14, 512, 512)]
     by_hand = sum(2 * side**2 * 9 * math.prod(channels) for side, *channels in layers) / 1e9
     assert speed.gflop_per_photo(fp32) == pytest.approx(by_hand, rel=1e-9)
+    assert speed.gflop_per_photo(fp32, 448) == pytest.approx(4 * by_hand, rel=1e-9)
 
 
 def test_a_race_asks_every_way_and_compares_within_rounds():
     asked = {"slow": [], "fast": []}
     ways = {name: lambda paths, name=name: asked[name].append(len(paths)) for name in asked}
-    measured = speed.race(ways, list(range(20)), rounds=2, seconds=1e-6)
+    measured = speed.race(ways, list(range(20)), rounds=2, seconds=60)
     assert list(measured.columns) == ["slow", "fast"] and len(measured) == 2
     assert all(len(counts) == 4 for counts in asked.values()), "warmed up, gauged, two rounds"
     assert measured.notna().all().all()
+
+
+def test_a_way_slower_than_its_turn_is_not_gauged_twice():
+    asked = []
+    ways = {"slow": lambda paths: (asked.append(len(paths)), time.sleep(0.01))}
+    speed.race(ways, list(range(20)), rounds=2, seconds=1e-6)
+    assert len(asked) == 3, "warmed up, two rounds"
 
 
 def test_summary_takes_the_median_of_the_rounds_ratios():
