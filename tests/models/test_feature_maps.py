@@ -1,9 +1,12 @@
 """Feature maps of the real network: pooled they are the vectors, split they are the similarity."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from helpers import explanation, extraction, recipes
+from helpers.datasets import open_dataset
 from helpers.models import Recipe
 
 
@@ -47,3 +50,32 @@ def test_the_study_of_recipes_pools_as_the_models_do(
     pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, pooled, atol=1e-5)
+
+
+def test_a_study_goes_on_where_it_stopped(onnx_files, photos, tmp_path, monkeypatch):
+    for number, photo in enumerate((*photos, *photos)):
+        folder = tmp_path / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, folder / f"{number}.jpg")
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
+    monkeypatch.setattr(recipes, "onnx_model", onnx_files.get)
+    monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES[:6])
+    dataset, told = open_dataset(tmp_path / "photos"), []
+
+    def stop_at_the_third(line):
+        told.append(line)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recipes.measure(dataset, report=stop_at_the_third)
+    assert told[0].strip().startswith("1/4  ResNet50, 224 nearest squash")
+    computed = []
+    ways = recipes.pooled_ways
+    monkeypatch.setattr(recipes, "pooled_ways", lambda *args: computed.append(1) or ways(*args))
+    study = recipes.measure(dataset, report=told.append)
+    once = len(computed)
+    assert once and recipes.measure(dataset, report=told.append) == study and len(computed) == once
+    scores = recipes.scores(study, "vgg16")
+    assert scores.shape == (10, 6) and scores.notna().all().all()
+    assert study["dataset"]["photos"] == study["dataset"]["of_photos"] == 10

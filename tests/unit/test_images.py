@@ -226,21 +226,21 @@ def test_squash_and_crop(tmp_path):
     np.testing.assert_array_equal(load_pixels(path, 10, "bilinear", crop=True)[0, 5], [0, 255, 0])
 
 
-def test_bilinear_and_lanczos_average_nearest_picks(tmp_path):
+def test_nearest_picks_and_the_others_average(tmp_path):
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     path = save(Image.fromarray(stripes), tmp_path / "a.png")
     assert set(np.unique(load_pixels(path, 8))) <= {0, 255}
-    for resize in ("bilinear", "lanczos"):
+    for resize in ("bilinear", "bicubic", "lanczos"):
         np.testing.assert_allclose(load_pixels(path, 8, resize)[1:-1, 1:-1], 127.5, atol=6)
 
 
 def test_unknown_resize_is_refused(tmp_path):
-    with pytest.raises(TutorialError, match="resize='cubic'.*nearest, bilinear, lanczos"):
+    with pytest.raises(TutorialError, match="resize='cubic'.*nearest, bilinear, bicubic, lanczos"):
         load_pixels(tmp_path / "a.png", 8, "cubic")
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("resize", ["bilinear", "lanczos"])
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("crop", [False, True])
 def test_scaled_decoding_keeps_the_pixels(tmp_path, photos, orientation, resize, crop):
     exif = Image.Exif()

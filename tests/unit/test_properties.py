@@ -235,7 +235,7 @@ def test_agreement_is_symmetric_bounded_and_one_with_itself(first, second):
 fields = st.fixed_dictionaries(
     {
         "input_size": st.integers(32, 512),
-        "resize": st.sampled_from(["nearest", "bilinear", "lanczos"]),
+        "resize": st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"]),
         "crop": st.booleans(),
         "pooling": st.sampled_from(["max", "average", "gem"]),
     }
