@@ -41,9 +41,12 @@ def site(dataset, vectors, tmp_path_factory):
         import pages
     folder = tmp_path_factory.mktemp("html")
     chapters = [pages.chapter(path) for path in NOTEBOOKS]
-    for path in NOTEBOOKS:
-        notebook = nbformat.read(path, as_version=4)
-        pages.write_notebook(folder, notebook, path.stem, chapters)
+    written = [
+        pages.notebook_page(nbformat.read(path, as_version=4), chapter)
+        for path, chapter in zip(NOTEBOOKS, chapters, strict=True)
+    ]
+    for page in [*written, *written]:  # once more, with links to those that came later
+        pages.write_notebook(folder, page, chapters)
     told = pages.write_gallery(folder, dataset, vectors)
     numbers = [("ResNet50: nDCG@10", "0.724 (95 %: 0.699 to 0.749)")]
     pages.write_index(folder, dataset.banner(), chapters, numbers, told)
