@@ -153,6 +153,14 @@ class ImageDataset:
         """The objects outlined in a photo; none in a plain folder. KeyError for an unknown id."""
         return list(self.objects.get(self.by_id[image_id].id, ()))
 
+    def spread(self, most: int) -> ImageDataset:
+        """At most `most` of the photos, evenly spread over the dataset, as a dataset of its own."""
+        if len(self) <= most:
+            return self
+        rows = np.linspace(0, len(self) - 1, most).astype(int)
+        records = tuple(self.records[row] for row in rows)
+        return replace(self, slug=f"{self.slug}_{most}_spread", records=records)
+
     def banner(self) -> str:
         """One or two lines for the top of a notebook."""
         lines = [

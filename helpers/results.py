@@ -38,6 +38,27 @@ def load_results() -> dict:
     raise TutorialError(f"{display_path(path)} holds no results as JSON; delete it and run again.")
 
 
+def results_of(dataset: ImageDataset) -> dict:
+    """The results so far on this dataset; empty where the file is of another, or of other photos.
+
+    Raises TutorialError as `load_results` does.
+    """
+    found = load_results()
+    return found if found.get("dataset") == about(dataset) else {}
+
+
+def about(dataset: ImageDataset) -> dict:
+    """What tells datasets apart in the file."""
+    return {
+        "name": dataset.name,
+        "slug": dataset.slug,
+        "photos": len(dataset),
+        "categories": len(dataset.categories),
+        "skipped": len(dataset.skipped),
+        "ids_sha256": hashlib.sha256(repr([r.id for r in dataset]).encode()).hexdigest()[:16],
+    }
+
+
 def record(dataset: ImageDataset, section: str, values: dict) -> None:
     """Write one section, beside those other notebooks wrote on the same dataset.
 
@@ -47,17 +68,8 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
     path = results_path()
     with locked(path.with_suffix(".lock")):
         remove_leftovers(path.parent)
-        about = {
-            "name": dataset.name,
-            "slug": dataset.slug,
-            "photos": len(dataset),
-            "categories": len(dataset.categories),
-            "skipped": len(dataset.skipped),
-            "ids_sha256": hashlib.sha256(repr([r.id for r in dataset]).encode()).hexdigest()[:16],
-        }
-        before = load_results()
-        kept = before if before.get("dataset") == about else {}
-        whole = {**kept, "dataset": about, "environment": environment(), section: values}
+        kept, new = results_of(dataset), {"environment": environment(), section: values}
+        whole = {**kept, "dataset": about(dataset), **new}
         with written_whole(path) as part:
             text = json.dumps(whole, indent=1, default=lambda number: number.item())
             part.write_text(text + "\n")

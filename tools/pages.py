@@ -26,6 +26,7 @@ from traitlets.config import Config
 
 from helpers import evaluation, search
 from helpers.datasets import ImageDataset, ImageRecord
+from helpers.files import written_whole
 from helpers.images import open_photo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,6 +53,19 @@ class Chapter(NamedTuple):
     title: str
     lesson: Markup
     """What one will learn, as HTML."""
+    folder: Path
+    """Where the notebook lies, and the pictures that its text shows."""
+
+
+class Page(NamedTuple):
+    """A notebook as HTML, to be written as often as other pages join it."""
+
+    chapter: Chapter
+    contents: list[tuple[str, str]]
+    """Anchor and text of every section."""
+    body: BeautifulSoup
+    links: list[tuple[Tag, str]]
+    """Links in `body` to other notebooks, each with that notebook's stem."""
 
 
 class Gallery(NamedTuple):
@@ -72,54 +86,68 @@ def chapter(path: Path) -> Chapter:
     number, _, title = heading.rpartition(" · ")
     lesson = re.search(r"^\*\*You will learn\*\* (.+)$", opening, re.MULTILINE)
     html = HTMLExporter().markdown2html({"cell": {}}, lesson[1]) if lesson else ""
-    return Chapter(path.stem, number, title, Markup(html))
+    return Chapter(path.stem, number, title, Markup(html), path.parent)
 
 
 # Notebooks -----------------------------------------------------------------------------------
 
 
-def write_notebook(
-    folder: Path,
-    notebook: nbformat.NotebookNode,
-    stem: str,
-    chapters: Sequence[Chapter],
-    *,
-    last: bool = False,
-) -> None:
-    """`<stem>.html`: an executed notebook with a table of contents and links to its neighbours.
+def notebook_page(notebook: nbformat.NotebookNode, chapter: Chapter) -> Page:
+    """The page of an executed notebook, not yet written."""
+    body = notebook_body(notebook, chapter.folder)
+    suffix = ".ipynb"
+    links = [
+        (link, link["href"].removesuffix(suffix)) for link in body.select(f"a[href$='{suffix}']")
+    ]
+    return Page(chapter, contents(body), body, links)
+
+
+def write_notebook(folder: Path, page: Page, chapters: Sequence[Chapter]) -> None:
+    """`<stem>.html`: a notebook with a table of contents and links to its neighbours.
+
+    What would lead to a page that is not in the folder is no link.
 
     Args:
         folder: `build/html`.
-        notebook: as executed.
-        stem: name of the page, one of `chapters`.
-        chapters: all notebooks that have or will have a page, in order.
-        last: leave out the link to the next one.
+        page: from `notebook_page`.
+        chapters: all notebooks that have or will have a page, in order; `page`'s is one of them.
     """
-    stems = [one.stem for one in chapters]
-    place = stems.index(stem)
-    body = notebook_body(notebook, set(stems))
+    place = [one.stem for one in chapters].index(page.chapter.stem)
+    there = present(folder, chapters)
+    before, after = chapters[:place][-1:], chapters[place + 1 :][:1]
+    for link, stem in page.links:
+        if (folder / f"{stem}.html").exists():
+            link["href"] = f"{stem}.html"
+        else:
+            link.attrs.pop("href", None)
     write(
-        folder / f"{stem}.html",
+        folder / f"{page.chapter.stem}.html",
         "notebook.html",
-        chapter=chapters[place],
-        previous=chapters[place - 1] if place else None,
-        following=None if last or stem == stems[-1] else chapters[place + 1],
-        contents=contents(body),
-        body=Markup(body),
+        chapter=page.chapter,
+        previous=next((one for one in before if one.stem in there), None),
+        following=next((one for one in after if one.stem in there), None),
+        contents=page.contents,
+        body=Markup(page.body),
         code_styles=code_styles(),
     )
 
 
-def notebook_body(notebook: nbformat.NotebookNode, pages: set[str]) -> BeautifulSoup:
-    """The cells as HTML without scripts that need a server, every picture inside."""
+def present(folder: Path, chapters: Sequence[Chapter]) -> set[str]:
+    """Stems of the notebooks that have a page in the folder, of this run or of an earlier one."""
+    return {one.stem for one in chapters if (folder / f"{one.stem}.html").exists()}
+
+
+def notebook_body(notebook: nbformat.NotebookNode, folder: Path) -> BeautifulSoup:
+    """The cells as HTML without scripts that need a server, every picture inside.
+
+    `folder` is where the notebook lies: its text names pictures relative to it.
+    """
     exporter = HTMLExporter(template_name="basic", embed_images=True, config=STATIC_OUTPUTS)
-    html, _ = exporter.from_notebook_node(without_widgets(notebook))
+    place = {"metadata": {"path": str(folder)}}
+    html, _ = exporter.from_notebook_node(without_widgets(notebook), resources=place)
     body = BeautifulSoup(html, "html.parser")
     for link in body.select("a.anchor-link"):
         link.decompose()
-    for link in body.select("a[href$='.ipynb']"):
-        if (stem := link["href"].removesuffix(".ipynb")) in pages:
-            link["href"] = f"{stem}.html"
     for text in body.find_all(string=FORMULA):
         if not text.find_parent(["pre", "code", "script", "style"]):
             typeset(text)
@@ -285,23 +313,39 @@ def write_index(
     chapters: Sequence[Chapter],
     numbers: Sequence[tuple[str, str]],
     gallery: Gallery | None = None,
+    notes: Mapping[str, str] | None = None,
+    *,
+    going_on: bool = False,
 ) -> None:
-    """`index.html`: the notebooks' pages, the gallery and the headline numbers."""
+    """`index.html`: the notebooks' pages, the gallery and the headline numbers.
+
+    Args:
+        folder: `build/html`.
+        banner: about the dataset.
+        chapters: all notebooks; those without a page in the folder are no links.
+        numbers: label and value.
+        gallery: None where it is not written yet.
+        notes: what is to be said beside a notebook, by its stem.
+        going_on: more is to come; the page then reloads itself as long as nobody reads on it.
+    """
     write(
         folder / "index.html",
         "index.html",
         banner=banner,
         chapters=chapters,
+        there=present(folder, chapters),
         numbers=numbers,
         gallery=gallery,
+        notes=notes or {},
+        going_on=going_on,
         size=PHOTO_SIZE,
     )
 
 
 def write(page: Path, template: str, **values: object) -> None:
-    """Fill a template, every value escaped, and write the page."""
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(templates().get_template(template).render(values), encoding="utf-8")
+    """Fill a template, every value escaped, and write the page; readers never see half of it."""
+    with written_whole(page) as part:
+        part.write_text(templates().get_template(template).render(values), encoding="utf-8")
 
 
 @cache

@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -22,11 +23,15 @@ from tqdm import tqdm
 
 from helpers import conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
+from helpers.files import remove_leftovers
 from helpers.models import NETWORKS, embedding_model
 from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 CELL_SECONDS = 3600
+ARTICLE = ("resnet50", "vgg16")
+QUICK_START = "00_quick_start"
+GALLERY_AFTER = "02_extract_vectors"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -51,40 +56,100 @@ def main() -> int:
 
 
 def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
-    """Prepare what the notebooks need, execute them, and sum up. Returns the exit status."""
+    """Execute the notebooks, show their pages as they come, and sum up. Returns the exit status."""
     dataset = open_dataset()
     print(dataset.banner(), flush=True)
-    for name in NETWORKS:
-        weights.load_weights(name)
     folder = load_settings().build_dir / "html"
+    remove_leftovers(folder)
     chapters = [pages.chapter(path) for path in notebooks]
-    for path in notebooks:
-        watched = watched_stream() is not None  # then a bar stands where the name will be
-        print("" if watched else f"{path.stem:24}", end="", flush=True)
-        started = time.monotonic()
-        notebook = nbformat.read(path, as_version=4)
-        error = execute(notebook, path.parent, path.stem)
-        early = error is not None and error.startswith(NeedsLabels.__name__)
-        stops = error is not None and not early
-        pages.write_notebook(folder, notebook, path.stem, chapters, last=stops)
-        print(f"{path.stem:24}" if watched else "", end="")
-        seconds = f"{time.monotonic() - started:4.0f} s"
-        if early:
-            print(f"{seconds}  stopped early. {error.partition(': ')[2]}", flush=True)
-            continue
-        print(f"FAILED after {seconds}" if stops else seconds, flush=True)
-        if stops:
-            print(f"\n{error}\nThe page up to there: {located(folder / path.stem)}.html")
-            return 1
-        if update:
-            write_clean(notebook, path)
-    rows = headlines(results.load_results())
-    shown = write_gallery(folder, dataset) if gallery else None
-    pages.write_index(folder, dataset.banner(), chapters, rows, shown)
-    print_table(rows)
+    written: list[pages.Page] = []
+    ended: dict[str, str] = {}
+    shown, fetched = None, set()
+
+    def write_index(running: str | None = None) -> None:
+        notes = index_notes(pages.present(folder, chapters), chapters, ended, running)
+        rows = headlines(results.results_of(dataset))
+        about = folder, dataset.banner(), chapters, rows, shown, notes
+        pages.write_index(*about, going_on=running is not None)
+
+    try:
+        for number, path in enumerate(notebooks):
+            fetch_weights(ARTICLE if path.stem == QUICK_START else NETWORKS, fetched)
+            notebook = nbformat.read(path, as_version=4)
+            error, ended[path.stem] = execute_shown(notebook, path)
+            written.append(pages.notebook_page(notebook, chapters[number]))
+            for page in reversed(written):  # those before it may now lead to the new one
+                pages.write_notebook(folder, page, chapters)
+            if error:
+                print(f"\n{error}\nThe page up to there: {located(folder / path.stem)}.html")
+                return 1
+            if update and not ended[path.stem]:
+                write_clean(notebook, path)
+            if gallery and path.stem == GALLERY_AFTER:
+                shown = write_gallery(folder, dataset)
+            for following in chapters[number + 1 : number + 2]:
+                write_index(running=following.stem)
+                if number == 0:
+                    print(f"Pages so far: {located(folder / 'index.html')}", flush=True)
+    finally:  # also after an error or a Ctrl-C, so that it does not wait for more
+        if written:
+            write_index()
+    print_table(headlines(results.results_of(dataset)))
     print(f"\nPages:   {located(folder / 'index.html')}")
     print(f"Numbers: {located(results.results_path())}")
     return 0
+
+
+def execute_shown(notebook: nbformat.NotebookNode, path: Path) -> tuple[str | None, str]:
+    """Execute a notebook and show a line with the seconds it took.
+
+    Returns:
+        The error that ends the run, or None; and what the index says beside the notebook.
+    """
+    watched = watched_stream() is not None  # then a bar stands where the name will be
+    print("" if watched else f"{path.stem:24}", end="", flush=True)
+    started = time.monotonic()
+    error = execute(notebook, path.parent, path.stem)
+    print(f"{path.stem:24}" if watched else "", end="")
+    seconds = f"{time.monotonic() - started:4.0f} s"
+    if error is None:
+        print(seconds, flush=True)
+        return None, ""
+    if error.startswith(NeedsLabels.__name__):
+        print(f"{seconds}  stopped early. {error.partition(': ')[2]}", flush=True)
+        return None, "stopped early"
+    print(f"FAILED after {seconds}", flush=True)
+    return error, "stopped with an error"
+
+
+def fetch_weights(names: Iterable[str], fetched: set[str]) -> None:
+    """Fetch what is not `fetched` yet, here where the terminal shows it."""
+    for name in names:
+        if name not in fetched:
+            weights.load_weights(name)
+            fetched.add(name)
+
+
+def index_notes(
+    there: set[str],
+    chapters: Sequence[pages.Chapter],
+    ended: Mapping[str, str],
+    running: str | None,
+) -> dict[str, str]:
+    """What the index says beside each notebook.
+
+    Args:
+        there: stems of the notebooks that have a page, of this run or of an earlier one.
+        chapters: all notebooks of this run.
+        ended: what there is to say of those that ran, by stem.
+        running: stem of the one that runs now.
+    """
+    notes = dict(ended)
+    for stem in (chapter.stem for chapter in chapters if chapter.stem not in ended):
+        state = "running now" if stem == running else "" if stem in there else "not run yet"
+        earlier = "page of an earlier run" if stem in there else ""
+        notes[stem] = ", ".join(filter(None, (state, earlier)))
+    return notes
 
 
 def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
@@ -93,7 +158,7 @@ def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
         embedding_model(name).title: extraction.extract(
             conversion.onnx_model(name), dataset.paths, progress=False
         )
-        for name in ("resnet50", "vgg16")
+        for name in ARTICLE
     }
     return pages.write_gallery(folder, dataset, vectors)
 

@@ -34,16 +34,23 @@ def vectors(dataset):
 
 
 @pytest.fixture(scope="module")
-def site(dataset, vectors, tmp_path_factory):
-    """The folder with all pages, of the notebooks as committed."""
+def pages():
     with pytest.MonkeyPatch.context() as environment:
         environment.setattr(sys, "path", [*sys.path, str(ROOT / "tools")])
-        import pages
+        return __import__("pages")
+
+
+@pytest.fixture(scope="module")
+def site(pages, dataset, vectors, tmp_path_factory):
+    """The folder with all pages, of the notebooks as committed."""
     folder = tmp_path_factory.mktemp("html")
     chapters = [pages.chapter(path) for path in NOTEBOOKS]
-    for path in NOTEBOOKS:
-        notebook = nbformat.read(path, as_version=4)
-        pages.write_notebook(folder, notebook, path.stem, chapters)
+    written = [
+        pages.notebook_page(nbformat.read(path, as_version=4), chapter)
+        for path, chapter in zip(NOTEBOOKS, chapters, strict=True)
+    ]
+    for page in [*written, *written]:  # once more, with links to those that came later
+        pages.write_notebook(folder, page, chapters)
     told = pages.write_gallery(folder, dataset, vectors)
     numbers = [("ResNet50: nDCG@10", "0.724 (95 %: 0.699 to 0.749)")]
     pages.write_index(folder, dataset.banner(), chapters, numbers, told)
@@ -197,6 +204,23 @@ def test_without_javascript_everything_is_there(visit, dataset):
     page = visit("gallery", java_script_enabled=False)
     assert len(shown(page)) == len(dataset)
     assert page.locator("form").is_hidden()
+
+
+def test_the_index_shows_what_is_new_by_itself(browser, pages, dataset, tmp_path):
+    chapters = [pages.chapter(path) for path in NOTEBOOKS[:2]]
+    (tmp_path / "00_quick_start.html").touch()
+    notes = {chapters[1].stem: "running now"}
+    about = tmp_path, dataset.banner(), chapters, [], None
+    pages.write_index(*about, notes, going_on=True)
+    page = browser.new_page(viewport={"width": DESKTOP[0], "height": DESKTOP[1]}, offline=True)
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.get_by_text("running now").is_visible()
+    assert page.locator("main a").all_text_contents() == ["0 · Quick start", "Quick start"]
+    (tmp_path / f"{chapters[1].stem}.html").touch()
+    pages.write_index(*about)
+    page.get_by_role("link", name=chapters[1].title).wait_for()
+    assert page.get_by_text("running now").count() == 0
+    page.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -264,6 +264,42 @@ def check_captions(page, dataset, query: int, models: tuple[Variant, Variant]) -
 # What it does --------------------------------------------------------------------------------
 
 
+def test_the_quick_start_shows_its_picture_and_takes_a_photo(watched, lab, tmp_path, screenshots):
+    page, photo = watched.page, tmp_path / "my photo.png"
+    Image.new("RGB", (320, 240), "teal").save(photo)
+    run_all(page, lab, "00_quick_start.ipynb")
+    for theme in ("Light", "Dark"):
+        page.evaluate(
+            """async theme => {
+                const app = window.jupyterapp;
+                await app.commands.execute('apputils:change-theme', {theme});
+                await app.shell.currentWidget.content.scrollToItem(1, 'start');
+            }""",
+            f"JupyterLab {theme}",
+        )
+        picture = page.get_by_alt_text("A photo becomes pixels")
+        picture.wait_for()
+        wait_until(page, lambda picture=picture: picture.evaluate("one => one.naturalWidth > 0"))
+        page.wait_for_timeout(500)  # the theme's colours fade in
+        page.screenshot(path=screenshots / f"00_quick_start_{theme.lower()}.png")
+    scroll_to(page, "my_photo")
+    outputs = page.evaluate(
+        """async photo => {
+            const {content} = window.jupyterapp.shell.currentWidget;
+            const {sharedModel} = content.activeCell.model;
+            sharedModel.setSource(sharedModel.source.replace('""', JSON.stringify(photo)));
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+            return content.activeCell.model.toJSON().outputs;
+        }""",
+        str(photo),
+    )
+    [output] = (one for one in outputs if one["output_type"] == "display_data")  # no bar
+    shown = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/jpeg"]))).convert("RGB")
+    red, green, blue = shown.getpixel((70, shown.height // 2))  # in the middle of the query
+    assert red < 20 and abs(green - 128) < 20 and abs(blue - 128) < 20
+    page.screenshot(path=screenshots / "00_quick_start_my_photo.png")
+
+
 def test_in_notebook_04(watched, lab, stored, screenshots):
     page = watched.page
     run_all(page, lab, "04_search_compare.ipynb")

@@ -121,6 +121,15 @@ def test_plain_ids_stay_when_photos_are_added(tmp_path):
     assert len(set(ids(after))) == 2
 
 
+def test_some_photos_evenly_spread_are_a_dataset_of_their_own(tmp_path):
+    dataset = open_dataset(make_coco(tmp_path / "photos", ids=range(1, 13)))
+    some = dataset.spread(4)
+    assert [record.id for record in some] == [1, 4, 8, 12]
+    assert some.slug != dataset.slug and some.name == dataset.name
+    assert sum(some.categories.values()) == 8 and some.annotations(8) == dataset.annotations(8)
+    assert dataset.spread(12) is dataset is dataset.spread(60)
+
+
 def test_equal_names_elsewhere_have_other_slugs(tmp_path):
     slugs = {
         open_dataset(make_photo(tmp_path / place / "a.jpg").parent).slug

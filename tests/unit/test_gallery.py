@@ -1,5 +1,6 @@
 """The pages in `build/html/`: what they say, and that no name in a dataset breaks out of them."""
 
+import base64
 import re
 
 import nbformat
@@ -133,10 +134,14 @@ CELLS = [
     ),
     new_code_cell("1", outputs=[new_output("display_data", {WIDGET: {}, "text/plain": "VBox()"})]),
     new_markdown_cell("See [2](2_b.ipynb) and [9](9_z.ipynb).\n\n## On your own\n\nTry.\n"),
+    new_markdown_cell("![A dot](dot.svg)"),
     new_markdown_cell("### Solutions"),
     new_code_cell("2", outputs=[new_output("stream", text="two & <three>")]),
     new_markdown_cell("## Further reading\n\n- one"),
 ]
+
+
+DOT = '<svg xmlns="http://www.w3.org/2000/svg"><circle r="1"/></svg>'
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +154,10 @@ def page(pages, tmp_path_factory):
     chapters = [pages.chapter(path) for path in paths]
     assert [chapter.title for chapter in chapters] == ["Test", "Next"]
     assert "<em>test</em> <code>this</code>" in chapters[0].lesson
-    pages.write_notebook(folder, nbformat.read(paths[0], as_version=4), "1_a", chapters)
+    (folder / "dot.svg").write_text(DOT)
+    for number in (1, 0):
+        notebook = nbformat.read(paths[number], as_version=4)
+        pages.write_notebook(folder, pages.notebook_page(notebook, chapters[number]), chapters)
     return parsed(folder / "1_a.html")
 
 
@@ -170,7 +178,58 @@ def test_a_page_leads_on(page):
     for link in page.select("nav.contents a"):
         assert page.find(id=link["href"].removeprefix("#"))
     assert page.select_one("a[rel=next]")["href"] == "2_b.html"
-    assert page.select_one("main a[href='2_b.html']") and page.select_one("a[href='9_z.ipynb']")
+    assert page.select_one("main a[href='2_b.html']")
+
+
+def test_what_leads_to_no_page_is_no_link(page):
+    (nowhere,) = (link for link in page.select("main a") if link.text == "9")
+    assert "href" not in nowhere.attrs
+
+
+def test_a_picture_beside_the_notebook_is_inside_the_page(page):
+    kind, _, content = page.select_one("img[alt='A dot']")["src"].partition(",")
+    assert kind == "data:image/svg+xml;base64" and base64.b64decode(content).decode() == DOT
+
+
+def test_links_come_with_the_pages_they_lead_to(pages, tmp_path):
+    paths = [tmp_path / f"{stem}.ipynb" for stem in ("1_a", "2_b", "3_c")]
+    cells = [new_markdown_cell("# 1 · Any"), new_markdown_cell("On to [c](3_c.ipynb).")]
+    for path in paths:
+        nbformat.write(new_notebook(cells=cells), path)
+    chapters = [pages.chapter(path) for path in paths]
+    first, second, third = (
+        pages.notebook_page(nbformat.read(path, as_version=4), chapter)
+        for path, chapter in zip(paths, chapters, strict=True)
+    )
+    for written, targets in (
+        ([first], []),
+        ([second, first], ["2_b.html"]),
+        ([third, second, first], ["3_c.html", "2_b.html"]),
+    ):
+        for page in written:
+            pages.write_notebook(tmp_path / "html", page, chapters)
+        links = parsed(tmp_path / "html/1_a.html").select("main a[href]")
+        assert [link["href"] for link in links] == targets
+    back = parsed(tmp_path / "html/2_b.html").select_one("a[rel=prev]")
+    assert back["href"] == "1_a.html"
+
+
+def test_the_index_while_notebooks_are_still_running(pages, tmp_path):
+    chapters = [
+        pages.Chapter(stem, number, f"About {stem}", "", tmp_path)
+        for stem, number in (("00_q", "0"), ("01_a", "1"), ("02_b", "2"))
+    ]
+    (tmp_path / "00_q.html").touch()
+    notes = {"01_a": "running now", "02_b": "not run yet"}
+    pages.write_index(tmp_path, "Some photos", chapters, [], None, notes, going_on=True)
+    page = parsed(tmp_path / "index.html")
+    assert {link["href"] for link in page.select("main a")} == {"00_q.html"}
+    assert [note.text for note in page.select(".note")] == ["running now", "not run yet"]
+    assert "still running" in page.text and page.select("script")
+    assert page.select_one("p:-soup-contains('In a hurry') a")["href"] == "00_q.html"
+    pages.write_index(tmp_path, "Some photos", chapters, [])
+    page = parsed(tmp_path / "index.html")
+    assert "still running" not in page.text and not page.select("script, .note")
 
 
 def test_a_widget_says_how_to_get_it(page, pages):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import textwrap
 import time
 
 import nbformat
@@ -15,7 +16,8 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers import services
+from helpers import results, services
+from helpers.datasets import open_dataset
 from helpers.settings import ROOT
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -59,6 +61,49 @@ def test_a_notebook_that_needs_labels_does_not_stop_the_others(runner, folder, c
     assert '<a rel="next" href="b.html">' in (pages / "a.html").read_text()
 
 
+def test_pages_and_index_are_there_after_the_first_notebook(runner, folder, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "NETWORKS", {**runner.NETWORKS, "third": None})
+    monkeypatch.setattr(runner.weights, "load_weights", lambda name: print("weights of", name))
+    other = open_dataset("sample")
+    results.record(other, "store", {"vgg16": {"vectors": 123456}})
+    first = notebook(folder / "00_quick_start.ipynb", "print(6 * 7)")
+    look = """
+        from helpers.settings import load_settings
+        html = load_settings().build_dir / "html"
+        index, page = (html / "index.html").read_text(), (html / "00_quick_start.html").read_text()
+        print('href="00_quick_start.html"' in index, "01_look" in page, 'href="02' in index)
+        print("running now" in index, "not run yet" in index, "123456" in index)
+    """
+    second = notebook(folder / "01_look.ipynb", textwrap.dedent(look))
+    third = notebook(folder / "02_end.ipynb", "print('end')")
+    assert runner.run([first, second, third], update=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    seen = [re.sub(r" +\d+ s$", " 0 s", line) for line in lines]
+    place = runner.located(folder / "build/html/index.html")
+    start = seen.index("weights of resnet50")
+    assert seen[start : start + 7] == [
+        "weights of resnet50",
+        "weights of vgg16",
+        "00_quick_start 0 s",
+        f"Pages so far: {place}",
+        "weights of third",
+        "01_look 0 s",
+        "02_end 0 s",
+    ]
+    pages = folder / "build/html"
+    said = (pages / "01_look.html").read_text()
+    assert "True False False\nTrue True False" in said
+    end = (pages / "index.html").read_text()
+    assert "running" not in end and "not run yet" not in end and "123456" not in end
+    for page, following in (("00_quick_start", "01_look"), ("01_look", "02_end")):
+        assert f'<a rel="next" href="{following}.html">' in (pages / f"{page}.html").read_text()
+
+
+def test_the_gallery_is_written_after_a_notebook_that_exists(runner):
+    for stem in (runner.QUICK_START, runner.GALLERY_AFTER):
+        assert (ROOT / f"notebooks/{stem}.ipynb").exists()
+
+
 def test_an_error_stops_the_run_with_its_message(runner, folder, capsys):
     fails = notebook(
         folder / "a.ipynb",
@@ -70,6 +115,9 @@ def test_an_error_stops_the_run_with_its_message(runner, folder, capsys):
     assert "TutorialError: do this instead" in shown and "build/html" in shown
     assert not (folder / "build/html/b.html").exists()
     assert "b.html" not in (folder / "build/html/a.html").read_text()
+    index = (folder / "build/html/index.html").read_text()
+    assert "stopped with an error" in index and "not run yet" in index
+    assert 'href="a.html"' in index and "b.html" not in index and "still running" not in index
 
 
 def test_update_writes_executed_notebooks_without_traces(runner, folder):
@@ -112,7 +160,8 @@ def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):
         f"services.connect_redis()\nPath({str(pid)!r}).write_text(f'{{os.getpid()}}.')\n"
         "time.sleep(600)",
     )
-    command = [sys.executable, ROOT / "tools/run_notebooks.py", path]
+    first = notebook(folder / "00_quick_start.ipynb")
+    command = [sys.executable, ROOT / "tools/run_notebooks.py", first, path]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while not (pid.exists() and pid.read_text().endswith(".")):
@@ -126,6 +175,9 @@ def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):
     assert (run.returncode, said) == (130, "\nStopped. Run again to go on: what is done is kept.\n")
     assert not psutil.pid_exists(int(pid.read_text()[:-1]))
     assert services.running_services() == []
+    index = (folder / "build/html/index.html").read_text()
+    assert 'href="00_quick_start.html"' in index and "not run yet" in index
+    assert "still running" not in index
 
 
 def test_a_terminal_shows_a_bar_that_gives_way_to_the_seconds(runner, folder, monkeypatch):
