@@ -137,12 +137,16 @@ class ImageDataset:
         """Id → record."""
         return {record.id: record for record in self.records}
 
-    def spread(self, most: int) -> np.ndarray:
-        """Rows of `most` photos, evenly spread over the dataset; of all if it has fewer.
-
-        Returns int64 [min(most, photos)], ascending.
-        """
+    def spread_rows(self, most: int) -> np.ndarray:
+        """Rows of at most `most` of the photos, evenly spread: int64 [min(most, photos)]."""
         return np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64)
+
+    def spread(self, most: int) -> ImageDataset:
+        """The photos of `spread_rows` as a dataset of its own; this one, if it has no more."""
+        if len(self) <= most:
+            return self
+        records = tuple(self.records[row] for row in self.spread_rows(most))
+        return replace(self, slug=f"{self.slug}_{most}_spread", records=records)
 
     @cached_property
     def categories(self) -> dict[str, int]:
@@ -152,14 +156,6 @@ class ImageDataset:
     def annotations(self, image_id: int) -> list[Annotation]:
         """The objects outlined in a photo; none in a plain folder. KeyError for an unknown id."""
         return list(self.objects.get(self.by_id[image_id].id, ()))
-
-    def spread(self, most: int) -> ImageDataset:
-        """At most `most` of the photos, evenly spread over the dataset, as a dataset of its own."""
-        if len(self) <= most:
-            return self
-        rows = np.linspace(0, len(self) - 1, most).astype(int)
-        records = tuple(self.records[row] for row in rows)
-        return replace(self, slug=f"{self.slug}_{most}_spread", records=records)
 
     def banner(self) -> str:
         """One or two lines for the top of a notebook."""

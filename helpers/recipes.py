@@ -107,10 +107,10 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
     Raises:
         NeedsLabels: no two photos share a category.
     """
-    records = [dataset.records[row] for row in dataset.spread(MOST_PHOTOS)]
-    labels, paths = [record.labels for record in records], [record.path for record in records]
+    photos = dataset.spread(MOST_PHOTOS)
+    labels, paths = [record.labels for record in photos], photos.paths
     queries = evaluation.query_rows(labels)
-    depth = min(DEPTH, len(records) - 1)
+    depth = min(DEPTH, len(photos) - 1)
 
     def scores(name: str, recipe: Recipe) -> list[float]:
         vectors = recipe_vectors(onnx_model(name), paths, recipe)
@@ -123,7 +123,7 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
         if told:
             report(told)
         found[name].append(scores(name, recipe))
-    about = {"name": dataset.name, "slug": dataset.slug, "photos": len(records)}
+    about = {"name": dataset.name, "slug": dataset.slug, "photos": len(photos)}
     return {
         "dataset": {**about, "of_photos": len(dataset), "queries": len(queries)},
         "date": date.today().isoformat(),

@@ -259,7 +259,7 @@ def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[di
     dict with `id`, `rank`, `distance`, `labels`, `shared` (labels in common with the query) and
     `elsewhere` (its rank in the other model's row, None where it is not there).
     """
-    rows = dataset.spread(MOST_QUERIES)
+    rows = dataset.spread_rows(MOST_QUERIES)
     depth = min(RESULTS, len(dataset) - 1)
     rankings = [
         evaluation.rank_exact(found[rows], found, rows, depth) for found in vectors.values()
