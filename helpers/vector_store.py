@@ -33,6 +33,7 @@ PATH_BYTES = 4096
 LABELS_PER_PHOTO = 1024
 LABEL_BYTES = 1536  # a folder name of 255 bytes, each of them escaped
 SEARCH_BATCH = 256
+LITE_SEARCH_BYTES = 384 * 2**20
 SAME_DISTANCE = 1e-4  # squared L2 up to which two unit vectors in float32 count as one
 
 
@@ -306,11 +307,12 @@ def search(
         raise ValueError(f"{len(exclude)} ids to exclude for {len(vectors)} queries")
     fetched = limit + (exclude is not None)
     found: list[list[Hit]] = []
-    for start in range(0, len(vectors), SEARCH_BATCH):
+    step = _queries_per_call(client, name, vectors)
+    for start in range(0, len(vectors), step):
         try:
             answers = client.search(
                 name,
-                data=vectors[start : start + SEARCH_BATCH],
+                data=vectors[start : start + step],
                 anns_field="vector",
                 limit=fetched,
                 filter=_filled(filter or "", filter_params or {}),
@@ -331,6 +333,19 @@ def search(
             for query, answer in enumerate(answers, start=start)
         ]
     return found
+
+
+def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> int:
+    """How many queries to send at once, such that the server's memory stays bounded.
+
+    Milvus Lite 3.2 compares by L2 in two arrays queries × rows × dimension of float32, which for
+    256 queries, 5 000 rows and 2 048 numbers are 20 GB. Other servers do not.
+    """
+    if len(vectors) == 1 or "lite" not in client.get_server_version():
+        return SEARCH_BATCH
+    rows = client.get_collection_stats(name)["row_count"]
+    per_query = 2 * vectors.itemsize * max(rows, 1) * vectors.shape[1]
+    return min(SEARCH_BATCH, max(1, LITE_SEARCH_BYTES // per_query))
 
 
 def _check_dimension(client: MilvusClient, name: str, vectors: np.ndarray) -> None:

@@ -1,0 +1,37 @@
+"""A bulk search makes the embedded Milvus allocate no more than a laptop has to spare."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import normalize
+
+from helpers import evaluation, services, vector_store
+
+ROWS, DIMENSION, QUERIES, MOST_MB = 2000, 2048, 300, 512
+
+
+def peak_mb(pid):
+    """The most resident memory that a process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' /proc")
+def test_a_bulk_search_of_2000_vectors_stays_within_half_a_gigabyte(clean_settings):
+    client = services.connect_milvus()
+    [server] = services.running_services()
+    random = np.random.default_rng(0)
+    vectors = normalize(random.random((ROWS, DIMENSION), dtype=np.float32))
+    ids = list(range(ROWS))
+    vector_store.ensure_collection(client, "many", DIMENSION, description={})
+    vector_store.store(client, "many", ids, vectors, ["a.jpg"] * ROWS, [[]] * ROWS)
+    before = peak_mb(server.pid)
+    found = vector_store.search(client, "many", vectors[:QUERIES], 10, exclude=ids[:QUERIES])
+    assert peak_mb(server.pid) - before < MOST_MB
+    exact = evaluation.squared_distances(vectors[:QUERIES], vectors)
+    nearest = np.sort(exact, axis=1)[:, 1:11]
+    np.testing.assert_allclose(
+        [[hit.distance for hit in hits] for hits in found], nearest, atol=1e-5
+    )
