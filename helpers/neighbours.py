@@ -20,10 +20,16 @@ THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 def overrule() -> None:
-    """Let no `.env`, no figure window and no proxy for this machine's own servers get at us."""
+    """Keep out what concerns all of Python: `.env`, figure windows, Jupyter's folders, proxies."""
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # `import pymilvus` loads a .env
     if "MPLBACKEND" in os.environ and "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = INLINE if "ipykernel" in sys.modules else "agg"
+    # Where kernels and nbconvert's templates are looked for; JUPYTER_PATH comes before all else.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    ours = str(Path(sys.prefix) / "share" / "jupyter")
+    places = os.environ.get("JUPYTER_PATH", "").split(os.pathsep)
+    if places[0] != ours:
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [ours, *places]))
     if getproxies_environment():
         _let_this_machine_bypass_the_proxy()
     if any(name.startswith("MILVUS_") for name in os.environ):
@@ -67,29 +73,26 @@ def proxy_variable(host: str, *names: str) -> str | None:
 def kernel_environment(folder: Path) -> dict[str, str]:
     """The environment for Jupyter and its kernels: this Python, its packages, no start-up files.
 
-    Left out are Python's own variables (`PYTHONPATH` may lead to another `helpers`) and
-    Matplotlib's. `python3` is the kernel of this environment, whatever `JUPYTER_PATH` or a user's
-    data folder calls so. IPython's profile, with its start-up files, is an empty one in `folder`,
-    absolute path of a folder made when needed; Jupyter's files are there too where the home folder
-    cannot be written.
+    Left out are Python's own variables and Matplotlib's; `PYTHONPATH` leads to these helpers, where
+    it may have led to a package of the same name. IPython's profile, which may hold start-up files,
+    is an empty one in `folder` (absolute; made when needed), and so are Jupyter's files where the
+    home folder cannot be written. `python3` is the kernel of this Python, see `overrule`.
     """
+    from jupyter_core.paths import jupyter_data_dir  # not needed where notebooks run
+
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("PYTHON") and name not in ("MPLBACKEND", "MATPLOTLIBRC")
     }
-    kernels = [str(Path(sys.prefix) / "share" / "jupyter"), kept.get("JUPYTER_PATH", "")]
     kept |= {
         "PYTHON_DOTENV_DISABLED": "1",
-        "JUPYTER_PATH": os.pathsep.join(filter(None, kernels)),
-        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         "IPYTHONDIR": str(folder / "ipython"),
     }
-    if not _writable(Path(kept.get("JUPYTER_DATA_DIR") or Path.home() / ".local/share/jupyter")):
+    if not _writable(Path(jupyter_data_dir())):
         for name in ("CONFIG", "DATA", "RUNTIME"):
             kept[f"JUPYTER_{name}_DIR"] = str(folder / "jupyter" / name.lower())
-    if not _writable(Path.home()):
-        kept.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
     return kept
 
 
