@@ -22,6 +22,7 @@ THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 def overrule() -> None:
     """Keep out what concerns all of Python: `.env`, figure windows, Jupyter's folders, proxies."""
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # `import pymilvus` loads a .env
+    os.environ["GRPC_VERBOSITY"] = "NONE"  # else gRPC prints what our errors say
     if "MPLBACKEND" in os.environ and "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = INLINE if "ipykernel" in sys.modules else "agg"
     # Where kernels and nbconvert's templates are looked for; JUPYTER_PATH comes before all else.
