@@ -144,7 +144,8 @@ def test_no_test_reaches_a_server_that_the_shell_or_a_dotenv_names(tmp_path):
     (tmp_path / "pytest.ini").touch()
     servers = {"MILVUS_URI": "http://real:1", "MILVUS_TOKEN": "a:b", "REDIS_URL": "redis://real"}
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
-    said, status = run(*command, cwd=tmp_path, PYTHON_DOTENV_DISABLED="", **servers)
+    plain = {"PYTHON_DOTENV_DISABLED": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    said, status = run(*command, cwd=tmp_path, **plain, **servers)
     assert status == 0, said
 
 
@@ -314,6 +315,14 @@ def test_a_notebook_runs_on_this_python_and_shows_its_figures(tmp_path, foreign,
     [said], [figure] = notebook.cells[2].outputs, notebook.cells[3].outputs[-1:]
     assert said.text.split() == [sys.executable, f"{ROOT}/helpers/__init__.py", "False", "True"]
     assert "image/png" in figure.data
+
+
+def test_a_matplotlibrc_of_the_readers_changes_no_figure(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: black\n")
+    code = "{}from matplotlib import rcParams as r; print(r['text.usetex'], r['figure.facecolor'])"
+    rc = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    assert run("-c", code.format(""), **rc) == ("True black", 0)
+    assert run("-c", code.format("import helpers.plots; "), **rc) == ("False white", 0)
 
 
 def test_jupyter_finds_this_pythons_kernel_first(foreign, tmp_path):
