@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import getproxies_environment, proxy_bypass_environment
 
@@ -91,6 +91,8 @@ def kernel_environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         "IPYTHONDIR": str(folder / "ipython"),
     }
+    with suppress(OSError):  # IPython wants its folder's parent to exist
+        folder.mkdir(parents=True, exist_ok=True)
     if not _writable(Path(jupyter_data_dir())):
         for name in ("CONFIG", "DATA", "RUNTIME"):
             kept[f"JUPYTER_{name}_DIR"] = str(folder / "jupyter" / name.lower())
