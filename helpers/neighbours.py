@@ -20,8 +20,9 @@ THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 def overrule() -> None:
-    """Keep out what concerns all of Python: `.env`, figure windows, Jupyter's folders, proxies."""
+    """Keep out what concerns all of Python: `.env`, telemetry, figure windows, proxies …"""
     os.environ["PYTHON_DOTENV_DISABLED"] = "1"  # `import pymilvus` loads a .env
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime keeps an id of this machine in ~/.cache
     os.environ["GRPC_VERBOSITY"] = "NONE"  # else gRPC prints what our errors say
     if "MPLBACKEND" in os.environ and "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = INLINE if "ipykernel" in sys.modules else "agg"

@@ -150,7 +150,7 @@ def test_no_test_reaches_a_server_that_the_shell_or_a_dotenv_names(tmp_path):
 
 
 def test_every_notebook_imports_the_helpers_first():
-    """Else a `.env`, a MILVUS_URI or a keras.json reaches the library before we can hide it."""
+    """Else the library reads a `.env`, a MILVUS_URI, a keras.json before we can overrule it."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         code = "\n".join(
             cell.source
@@ -158,8 +158,24 @@ def test_every_notebook_imports_the_helpers_first():
             if cell.cell_type == "code"
         )
         imported = re.findall(r"^\s*(?:from|import) (\w+)", code, re.MULTILINE)
-        for library in {"pymilvus", "redis", "keras", "tensorflow"} & set(imported):
+        for library in {"pymilvus", "onnxruntime", "keras", "tensorflow"} & set(imported):
             assert imported.index("helpers") < imported.index(library), (path.stem, library)
+
+
+def test_onnxruntime_leaves_no_id_of_this_machine(tmp_path):
+    """It writes one into the home folder, to report under; where it cannot, it prints a warning."""
+    code = "{}import onnxruntime, onnx.helper as h; "
+    code += "value = h.make_tensor_value_info('a', 1, [1]); other = "
+    code += "h.make_tensor_value_info('b', 1, [1]); node = h.make_node('Relu', ['a'], ['b']); "
+    code += "graph = h.make_graph([node], 'g', [value], [other]); "
+    code += "model = h.make_model_gen_version(graph, opset_imports=[h.make_opsetid('', 18)]); "
+    code += "onnxruntime.InferenceSession(model.SerializeToString())"
+    for first, kept in (("", True), ("import helpers; ", False)):
+        home = tmp_path / str(kept)
+        home.mkdir()
+        without = {"HOME": str(home), "XDG_CACHE_HOME": "", "ORT_DISABLE_TELEMETRY": ""}
+        assert run("-c", code.format(first), **without) == ("", 0)
+        assert bool(list(home.rglob("deviceid"))) is kept
 
 
 # Proxies -------------------------------------------------------------------------------------
