@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[1]
 COCO_BASE_URL = "http://images.cocodataset.org"
 SCHEMES = {
-    "MILVUS_URI": ("http", "https", "tcp", "grpc", "unix"),
+    "MILVUS_URI": ("http", "https", "tcp", "unix"),
     "REDIS_URL": ("redis", "rediss", "unix"),
 }
 EXAMPLES = {

@@ -23,14 +23,6 @@ CONFIGURATION = ROOT / "tools/jupyter"
 
 
 def main() -> int:
-    try:
-        return run()
-    except TutorialError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def run() -> int:
     with temporary_services():
         paths = filter(None, [str(CONFIGURATION), os.environ.get("JUPYTER_CONFIG_PATH")])
         environment = kernel_environment(load_settings().build_dir)
@@ -46,4 +38,7 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except TutorialError as error:
+        sys.exit(str(error))
