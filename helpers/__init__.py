@@ -1,14 +1,17 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
-settings → files → progress → images → datasets → weights → models → quantization → conversion →
-extraction → services → vector_store, path_store → search → evaluation, fusion, explanation,
-recipes, speed, index_study, scale_out → plots → results → votes, explorer, embedding_map →
-explorer_widget
+neighbours → settings → files → progress → images → datasets → weights → models → quantization →
+conversion → extraction → services → vector_store, path_store → search → evaluation, fusion,
+explanation, recipes, speed, index_study, scale_out → plots → results → votes, explorer,
+embedding_map → explorer_widget
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
+from helpers import neighbours
 from helpers.settings import TutorialError
+
+neighbours.overrule()
 
 try:
     __version__ = version("image-search-tutorial")

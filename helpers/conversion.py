@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import onnxruntime
 
 import helpers
 from helpers.files import locked, remove_leftovers, writing, written_whole
@@ -35,8 +37,16 @@ if TYPE_CHECKING:
     import keras
 
 OPSET = 18
+CONVERSION = 2
+"""Goes up when our own code makes other files: then those in the build folder are made again.
+
+Until 2, another project's Keras settings could get into a file."""
+LEAST_LIKENESS = {"fp32": 0.9999, "int8": 0.9}
+"""Between the outputs of the file and of what it was made from, on the photos of `check`."""
 PRECISIONS = ("fp32", "int8")
 NO_SPACE = os.strerror(errno.ENOSPC)
+CHECKED = slice(None, None, 12)
+"""Four of the crops of three photos that calibration has: enough to tell a wrong network."""
 AXES = {"image": "NHWC", "embedding": "ND", "feature_map": "NhwD"}
 
 
@@ -77,8 +87,9 @@ def convert(embedder: keras.Model, folder: Path, model: EmbeddingModel) -> Path:
     with writing(onnx_path(model).parent):
         saved_model = save_saved_model(embedder, folder)
         converted = saved_model.with_suffix(".onnx")
-        command = tf2onnx_command(saved_model, converted)
-        done = subprocess.run(command, capture_output=True, text=True)
+        # From inside the folder: TensorFlow takes [ and * in a path for wildcards.
+        command = tf2onnx_command(saved_model.name, converted.name)
+        done = subprocess.run(command, cwd=converted.parent, capture_output=True, text=True)
         if NO_SPACE in done.stderr:
             raise OSError(errno.ENOSPC, NO_SPACE)
     if done.returncode < 0:
@@ -89,7 +100,7 @@ def convert(embedder: keras.Model, folder: Path, model: EmbeddingModel) -> Path:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
         raise TutorialError(f"tf2onnx could not convert {model.title}: {lines[-1]}")
-    return add_metadata(converted, model)
+    return add_metadata(converted, model, embedder)
 
 
 def quantized(model: EmbeddingModel) -> Path:
@@ -99,12 +110,15 @@ def quantized(model: EmbeddingModel) -> Path:
         `onnx_path(model, "int8")`, with the metadata of the fp32 file.
     """
     source = onnx_model(model.name, preset=model.preset)
+    target = onnx_path(model, "int8")
+    say_if_remade(target)
     say(f"{model.title}: quantizing to INT8, half a minute …")
     if not int8_instructions():
         say(int8_advice())
-    target = onnx_path(model, "int8")
     with written_whole(target) as part:
-        quantize(source, part, calibration_pixels(model.recipe))
+        pixels = calibration_pixels(model.recipe)
+        quantize(source, part, pixels)
+        check(model, "int8", outputs(source, pixels[CHECKED]), outputs(part, pixels[CHECKED]))
         proto = load_onnx(part)
         about = {"calibration_sha256": quantization_key(), **properties(model, "int8")}
         onnx.helper.set_model_props(proto, about)
@@ -132,12 +146,19 @@ def work_folder(model: EmbeddingModel) -> Path:
         TutorialError: the build folder cannot be written.
     """
     target = onnx_path(model)
+    say_if_remade(target)
     folder = target.with_name(f".{target.stem}.{os.getpid()}.part")
     remove_leftovers(target.parent)
     shutil.rmtree(folder, ignore_errors=True)
     with writing(target.parent):
         folder.mkdir(parents=True)
     return folder / "saved_model"
+
+
+def say_if_remade(target: Path) -> None:
+    """Why a file that is there is not used, with all that was computed with it."""
+    if target.exists():
+        say(f"{display_path(target)} was made by an earlier version: converting again.")
 
 
 def keras_embedder(model: EmbeddingModel) -> keras.Model:
@@ -147,8 +168,9 @@ def keras_embedder(model: EmbeddingModel) -> keras.Model:
     `embedding` float32 [N, d] and `feature_map` float32 [N, h, w, d], the map that is pooled
     (for VGG16 Keras' last layer, `block5_pool`).
     """
-    from helpers.quiet_tf import keras
+    from helpers.quiet_tf import keras, standard_keras
 
+    standard_keras()
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
     pixels = keras.applications.imagenet_utils.preprocess_input(
         keras.ops.cast(image, "float32"), mode=model.network.preprocessing
@@ -200,26 +222,37 @@ def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
     return folder
 
 
-def tf2onnx_command(saved_model: Path, output: Path) -> list[str]:
+def tf2onnx_command(saved_model: str, output: str) -> list[str]:
     """The command line that converts a SavedModel, with every choice explicit."""
-    command = f"{sys.executable} -m tf2onnx.convert --opset {OPSET} --tag serve".split()
+    command = [sys.executable, "-m", "tf2onnx.convert", "--opset", str(OPSET), "--tag", "serve"]
     command += ["--signature_def", "serving_default"]
-    return [*command, "--saved-model", str(saved_model), "--output", str(output)]
+    return [*command, "--saved-model", saved_model, "--output", output]
 
 
-def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
-    """Write into tf2onnx's output what it expects, and move it to its place in one step.
+def add_metadata(
+    converted: Path, model: EmbeddingModel, embedder: keras.Model | None = None
+) -> Path:
+    """Check tf2onnx's output, write into it what it expects, and move it to its place in one step.
+
+    Args:
+        converted: what tf2onnx wrote, in a `work_folder`.
+        model: what it shall stand for.
+        embedder: `keras_embedder(model)`, if it is there already.
 
     Returns:
         The finished file, `onnx_path(model)`. The SavedModel is removed.
 
     Raises:
-        TutorialError: tf2onnx left no file, or the build folder cannot be written.
+        TutorialError: tf2onnx left no file, or one that computes something else than Keras, or the
+            build folder cannot be written.
     """
     if not converted.exists():
         raise TutorialError(
             f"tf2onnx wrote no {display_path(converted)}; its messages above say why."
         )
+    pixels = calibration_pixels(model.recipe)[CHECKED]
+    expected = (embedder or keras_embedder(model)).predict(pixels, verbose=0)
+    check(model, "fp32", expected, outputs(converted, pixels))
     proto = onnx.load(converted)
     for value in (*proto.graph.input, *proto.graph.output):
         for dim, letter in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
@@ -232,6 +265,46 @@ def add_metadata(converted: Path, model: EmbeddingModel) -> Path:
         converted.replace(target)
     shutil.rmtree(converted.parent)
     return target
+
+
+def outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """What an ONNX file computes on the CPU for pixels uint8 [n, H, W, 3], by output."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"image": pixels}), strict=True))
+
+
+def check(
+    model: EmbeddingModel,
+    precision: str,
+    expected: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+) -> None:
+    """Compare a new file's outputs for some photos with those of what it was made from.
+
+    Raises:
+        TutorialError: an output differs too much for at least one photo, or is missing.
+    """
+    lowest = min(likeness(wanted, found.get(name)) for name, wanted in expected.items())
+    if lowest < LEAST_LIKENESS[precision]:
+        raise TutorialError(
+            f"The {precision} ONNX file of {model.title} was not kept, because it computes "
+            f"something else than what it was made from (a likeness of {lowest:.4f}, where "
+            f"{LEAST_LIKENESS[precision]} is the least): restart the kernel and run the notebook "
+            "from its first cell; if that does not help, delete .venv and `make run` installs the "
+            "versions that were tested."
+        )
+
+
+def likeness(wanted: np.ndarray, found: np.ndarray | None) -> float:
+    """The lowest cosine between rows of the same number; less where their lengths differ too.
+
+    2 a·b / (|a|² + |b|²), at most 1; -1 for another shape and for what is not finite.
+    """
+    if found is None or found.shape != wanted.shape or not np.isfinite(found).all():
+        return -1.0
+    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (wanted, found))
+    return float((2 * (a * b).sum(axis=1) / (a * a + b * b).sum(axis=1)).min())
 
 
 def properties(model: EmbeddingModel, precision: str) -> dict[str, str]:
@@ -253,6 +326,7 @@ def cache_key(model: EmbeddingModel, precision: str) -> str:
         "precision": precision,
         "opset": OPSET,
         "axes": AXES,
+        "conversion": CONVERSION,
     }
     if precision == "int8":
         inputs["quantization"] = quantization_key()

@@ -30,6 +30,7 @@ from requests.adapters import HTTPAdapter
 
 from helpers.files import remove_leftovers, written_whole
 from helpers.images import MOST_PIXELS, open_photo
+from helpers.neighbours import proxy_variable
 from helpers.progress import track
 from helpers.settings import (
     COCO_BASE_URL,
@@ -754,12 +755,17 @@ def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
         error = error.__context__
     if isinstance(error, urllib3.exceptions.HTTPError):
         reason = "the transfer broke off"
+    elif isinstance(error, requests.exceptions.ProxyError):
+        scheme, host = url.partition(":")[0], urlsplit(url).hostname
+        names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+        reason = f"the proxy in {proxy_variable(host, *names)} does not pass the request on"
     elif isinstance(error, requests.ConnectionError):
         reason = "the server cannot be reached"
     elif isinstance(error, requests.Timeout):
         reason = "the server does not answer in time"
     else:
-        reason = masked(str(error)).rstrip(".") or type(error).__name__
+        reason = re.sub(r"\?.*", "", re.sub(r"//.*@", "//***@", str(error))).rstrip(".")
+        reason = reason or type(error).__name__
     return TutorialError(
         f"{masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
         "set COCO_BASE_URL to another server, or DATASET=sample to do without."

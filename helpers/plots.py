@@ -43,6 +43,7 @@ MAP_LABELS = 24
 HATCHES = ["", "//", "..", "xx"]
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
+matplotlib.rcdefaults()  # a reader's own matplotlibrc may ask for LaTeX or a dark background
 matplotlib.rcParams.update(
     {
         "figure.dpi": 100,

@@ -1,7 +1,12 @@
-"""`from helpers.quiet_tf import keras, tf`: TensorFlow and Keras without their start-up chatter."""
+"""`from helpers.quiet_tf import keras, tf`: both without start-up chatter and foreign settings."""
 
 import os
 from contextlib import contextmanager
+
+from helpers.settings import TutorialError, load_settings
+
+FOREIGN = ("KERAS_", "TF_", "TF2ONNX_", "XLA_")
+"""Beginnings of variables that change what Keras, TensorFlow and tf2onnx compute or print."""
 
 
 @contextmanager
@@ -17,11 +22,36 @@ def silent_stderr():
         os.close(nowhere)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+def standard_keras() -> None:
+    """Set what is global in Keras to what our models are built with.
+
+    It may be otherwise where a cell imported Keras before this module did, or changed it since.
+    Raises TutorialError if Keras runs on another backend: that cannot be changed any more.
+    """
+    if keras.config.backend() != "tensorflow":
+        raise TutorialError(
+            f"Keras was imported on {keras.config.backend()} before the helpers could choose "
+            "TensorFlow: restart the kernel and run the notebook from its first cell, with your "
+            "own `import keras` after `import helpers.quiet_tf`."
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+
+
+# All of this is read when Keras and TensorFlow are imported. A keras.json is read from KERAS_HOME;
+# in ours Keras writes one of its defaults.
+for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    del os.environ[name]
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["KERAS_HOME"] = str(load_settings().build_dir / "keras")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 with silent_stderr():
     import keras
     import tensorflow as tf
 
+standard_keras()
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "tf"]
+__all__ = ["keras", "standard_keras", "tf"]

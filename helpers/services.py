@@ -38,7 +38,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from helpers.files import writing
-from helpers.settings import TutorialError, display_path, load_settings
+from helpers.neighbours import on_this_machine, proxy_variable
+from helpers.settings import (
+    MISREAD,
+    TutorialError,
+    display_path,
+    invalid_address,
+    load_settings,
+    masked,
+)
 
 CONNECT_SECONDS = 4
 START_SECONDS = 60
@@ -46,9 +54,7 @@ STOP_SECONDS = 15
 SOCKET_PATH_BYTES = 100  # macOS allows 104 with the final zero, Linux 108
 SOCKET_FOLDER = "image-search-"
 SETTINGS = {"milvus": "MILVUS_URI", "redis": "REDIS_URL"}
-EXAMPLES = {"milvus": "http://host:19530", "redis": "redis://:password@host:6379/0"}
-# A / ? # or blank that comes before the @, so that the password is read as another part as well.
-MISREAD = re.compile(r"(?s)[?#\s].*@|://[^/]+/.*@")
+GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # in its order; in lower case only
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,9 @@ def connect_milvus() -> MilvusClient:
     uri = milvus_uri()
     # Without its own pool, gRPC refuses for up to two minutes to try a server again that went away.
     options = {"grpc.use_local_subchannel_pool": 1}
+    if on_this_machine(urlsplit(uri).hostname or "localhost"):
+        options["grpc.enable_http_proxy"] = 0  # else gRPC sends even loopback traffic to a proxy
     if not settings.milvus_uri:
-        # else gRPC sends even loopback traffic to the machine's HTTP proxy
-        options["grpc.enable_http_proxy"] = 0
         # Milvus Lite takes the pings of an idle client for an attack and hangs up, and gRPC prints
         # that. Pings during a call remain: they end one that a frozen server does not answer.
         options["grpc.keepalive_permit_without_calls"] = 0
@@ -194,7 +200,7 @@ def answering(name: str) -> Iterator[None]:
             first = "make room for BUILD_DIR, then " if "No space left" in reason else ""
             way_out = f"{first}run the notebook again from its first cell (its log is {log})"
         else:
-            server = f"{name.capitalize()} at {SETTINGS[name]}={_masked(uri)}"
+            server = f"{name.capitalize()} at {SETTINGS[name]}={masked(uri)}"
             way_out = "see to that server, then run the notebook again from its first cell"
         raise TutorialError(f"{server} failed ({reason}): {way_out}.") from None
 
@@ -375,15 +381,14 @@ def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
             f"The embedded {name} does not answer ({reason}): run `make stop` and try again; its "
             f"log is {display_path(_folder() / f'{name}.log')}."
         )
-    setting, masked = SETTINGS[name], _masked(uri)
+    setting = SETTINGS[name]
     if isinstance(error, ValueError) or MISREAD.search(uri):  # it may quote a part of the password
-        return TutorialError(
-            f"{setting}={masked} is not a valid address such as {EXAMPLES[name]} (in its password "
-            f"/ ? # @ : are written %2F %3F %23 %40 %3A): correct {setting}, or unset it to use "
-            "the embedded one."
-        )
+        return invalid_address(setting, masked(uri))
+    host = urlsplit(uri).hostname or "localhost"
+    if name == "milvus" and (proxy := proxy_variable(host, *GRPC_PROXIES)):
+        reason += f"; asked through the proxy in {proxy}, which no_proxy={host} bypasses"
     return TutorialError(
-        f"No {name.capitalize()} answers at {setting}={masked} ({reason}): "
+        f"No {name.capitalize()} answers at {setting}={masked(uri)} ({reason}): "
         f"start that server, correct {setting}, or unset it to use the embedded one."
     )
 
@@ -395,7 +400,7 @@ def _reason(error: Exception, uri: str | None, token: str | None) -> str:
     text = re.sub(r"(?s).*stack trace: .*(\n\S+ [^\n:]+: |attempt #\d+: )", "", text or str(error))
     reason = (text or type(error).__name__).strip().partition("\n")[0].rstrip(".")
     if uri:
-        reason = reason.replace(uri, _masked(uri))
+        reason = reason.replace(uri, masked(uri))
     for secret in _secrets(uri, token):
         reason = reason.replace(secret, "***")
     return reason.replace(f"{load_settings().build_dir}/", "")
@@ -409,25 +414,25 @@ def _secrets(uri: str | None, token: str | None) -> list[str]:
     return [secret for text in texts if text for secret in (text, unquote(text))]
 
 
-def _masked(uri: str) -> str:
-    """The URI without its user, password and query; only its scheme where it can be misread."""
-    if MISREAD.search(uri):
-        return re.sub(r"(?s)^(\w+://)?.*", r"\1***", uri)
-    return re.sub(r"(?s)\?.*", "", re.sub(r"^(\w+://)?.*@", r"\1***@", uri))
-
-
-def main() -> None:
+def main() -> int:
     """Show or stop the embedded Milvus and Redis."""
     parser = argparse.ArgumentParser(prog="python -m helpers.services", description=main.__doc__)
     parser.add_argument("action", choices=("status", "stop"))
-    if parser.parse_args().action == "stop":
-        print("stopped:", ", ".join(stop_services()) or "nothing was running")
-    else:
-        for service in running_services():
-            print(f"{service.name}: {service.uri} (pid {service.pid})")
-        if not running_services():
-            print("nothing is running")
+    action = parser.parse_args().action
+    try:
+        if action == "stop":
+            print("stopped:", ", ".join(stop_services()) or "nothing was running")
+            return 0
+        running = running_services()
+    except TutorialError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for service in running:
+        print(f"{service.name}: {service.uri} (pid {service.pid})")
+    if not running:
+        print("nothing is running")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,9 +6,22 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO_BASE_URL = "http://images.cocodataset.org"
+SCHEMES = {
+    "MILVUS_URI": ("http", "https", "tcp", "unix"),
+    "REDIS_URL": ("redis", "rediss", "unix"),
+}
+EXAMPLES = {
+    "MILVUS_URI": "http://host:19530",
+    "REDIS_URL": "redis://:password@host:6379/0",
+}
+# A / ? # or blank that comes before the @, so that the password is read as another part as well.
+MISREAD = re.compile(r"(?s)[?#\s].*@|://[^/]+/.*@")
+# [user:password@]host[:port], the host with a dot or a port
+HOST = re.compile(r"([^/?#\s]*@)?((localhost|[\w-]+(\.[\w-]+)+|\[[\da-f:]+\])(:\d+)?|[\w-]+:\d+)/?")
 
 
 class TutorialError(RuntimeError):
@@ -47,7 +60,7 @@ def load_settings() -> Settings:
     """Read the environment now; unset and empty variables mean the default.
 
     Relative `BUILD_DIR` and `DATA_DIR` are relative to the repository root. Raises TutorialError
-    for a `~user` that is not known here.
+    for a `~user` that is not known here, and for a `MILVUS_URI` or `REDIS_URL` that is no address.
     """
 
     def read(name: str) -> str | None:
@@ -55,9 +68,9 @@ def load_settings() -> Settings:
 
     return Settings(
         dataset=read("DATASET") or "auto",
-        milvus_uri=read("MILVUS_URI"),
+        milvus_uri=_server("MILVUS_URI", read("MILVUS_URI")),
         milvus_token=read("MILVUS_TOKEN"),
-        redis_url=read("REDIS_URL"),
+        redis_url=_server("REDIS_URL", read("REDIS_URL")),
         coco_base_url=(read("COCO_BASE_URL") or COCO_BASE_URL).rstrip("/"),
         build_dir=typed_path(read("BUILD_DIR") or "build"),
         data_dir=typed_path(read("DATA_DIR") or "data"),
@@ -98,5 +111,50 @@ def relative_path(path: Path) -> str:
 
 
 def masked(uri: str) -> str:
-    """The URI without its user, password and query."""
-    return re.sub(r"\?.*", "", re.sub(r"//.*@", "//***@", uri))
+    """The URI without its user, password and query; only its scheme where it can be misread."""
+    if MISREAD.search(uri):
+        return re.sub(r"(?s)^(\w+://)?.*", r"\1***", uri)
+    return re.sub(r"(?s)[?#].*", "", re.sub(r"^(\w+://)?.*@", r"\1***@", uri))
+
+
+def invalid_address(setting: str, shown: str) -> TutorialError:
+    """What to say about a `MILVUS_URI` or `REDIS_URL` that nobody could connect to."""
+    return TutorialError(
+        f"{setting}={shown} is not a valid address such as {EXAMPLES[setting]} (in its password "
+        f"/ ? # @ : are written %2F %3F %23 %40 %3A): correct {setting}, or unset it to use the "
+        "embedded one."
+    )
+
+
+def _server(setting: str, uri: str | None) -> str | None:
+    """The address of a server as it is set, if it can be one."""
+    if uri is None or uri.startswith("unix:"):
+        return uri
+    if "://" not in uri:
+        raise _without_scheme(setting, uri)
+    try:
+        parts = urlsplit(uri)
+        valid = parts.scheme in SCHEMES[setting] and parts.hostname and parts.port != 0
+    except ValueError:  # no number where the port should be
+        valid = False
+    if not valid or re.search(r"\s", uri):
+        raise invalid_address(setting, masked(uri))
+    return uri
+
+
+def _without_scheme(setting: str, uri: str) -> TutorialError:
+    """What to say about `host:port`, about a file, and about what nobody should be shown."""
+    scheme, secure = SCHEMES[setting][:2]
+    if re.search(r"^[./~]|\.db$|^[^:@]+/", uri):
+        return TutorialError(
+            f"{setting}={masked(uri)} is a file, not the address of a server such as "
+            f"{EXAMPLES[setting]}: unset it to use the embedded one, which keeps its data in "
+            "BUILD_DIR."
+        )
+    if HOST.fullmatch(uri):
+        return TutorialError(
+            f"{setting}={masked(uri)} does not say how to speak to that server: write "
+            f"{scheme}:// before it ({secure}:// where it uses TLS), or unset it to use the "
+            "embedded one."
+        )
+    return invalid_address(setting, "***")  # perhaps a password

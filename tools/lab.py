@@ -6,11 +6,17 @@ import os
 import subprocess
 import sys
 
+from helpers.neighbours import kernel_environment
 from helpers.services import temporary_services
-from helpers.settings import ROOT
+from helpers.settings import ROOT, TutorialError, load_settings
 
 COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
-COMMAND += ["--KernelManager.transport_encryption=auto", "notebooks"]
+COMMAND += ["--KernelManager.transport_encryption=auto"]
+# One of the reader's own, such as conda's, may be missing here and calls other kernels python3.
+COMMAND += [
+    "--ServerApp.kernel_spec_manager_class=jupyter_client.kernelspec.KernelSpecManager",
+    "notebooks",
+]
 # Defaults, which a reader's own settings win over: nothing is asked of other machines, and the
 # reader is not asked about Jupyter's news either.
 CONFIGURATION = ROOT / "tools/jupyter"
@@ -19,7 +25,8 @@ CONFIGURATION = ROOT / "tools/jupyter"
 def main() -> int:
     with temporary_services():
         paths = filter(None, [str(CONFIGURATION), os.environ.get("JUPYTER_CONFIG_PATH")])
-        environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+        environment = kernel_environment(load_settings().build_dir)
+        environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
         lab = subprocess.Popen([*COMMAND, *sys.argv[1:]], cwd=ROOT, env=environment)
         try:
             return lab.wait()
@@ -31,4 +38,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except TutorialError as error:
+        sys.exit(str(error))

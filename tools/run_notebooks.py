@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pages
 from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -25,6 +27,7 @@ from helpers import conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS, embedding_model
+from helpers.neighbours import kernel_environment
 from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
@@ -168,7 +171,14 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
 
     A bar with this label shows the cells done, where someone watches.
     """
-    kernel = AsyncKernelManager(kernel_name="python3", transport_encryption="auto")
+    # By default it lies in the home folder, which may not be writable.
+    connection = TemporaryDirectory(ignore_cleanup_errors=True)
+    kernel = AsyncKernelManager(
+        kernel_name="python3",
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # leaves this very Python
+        connection_file=str(Path(connection.name) / "kernel.json"),
+        transport_encryption="auto",
+    )
     client = NotebookClient(
         notebook,
         km=kernel,
@@ -189,7 +199,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
         disable=stream is None,
     )
     try:
-        with bar, client.setup_kernel():  # client.execute() would take Ctrl-C for itself
+        environment = kernel_environment(load_settings().build_dir)
+        with (
+            bar,
+            client.setup_kernel(env=environment),
+        ):  # client.execute() would take Ctrl-C for itself
             for index, cell in bar:
                 client.execute_cell(cell, index)
     except CellExecutionError as error:
@@ -208,6 +222,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
     finally:
         if kernel.has_kernel:
             run_sync(kernel.shutdown_kernel)(now=True)
+        connection.cleanup()
     return None
 
 

@@ -1,7 +1,11 @@
 """The ONNX files: what the contract promises of them."""
 
 import errno
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -12,7 +16,8 @@ import pytest
 
 from helpers import conversion
 from helpers.images import load_pixels
-from helpers.models import embedding_model
+from helpers.models import ARTICLE, EmbeddingModel, Network, embedding_model
+from helpers.quantization import calibration_pixels
 from helpers.settings import TutorialError
 
 
@@ -162,3 +167,125 @@ def test_metadata_is_parsed_once_for_each_state_of_a_file(path, tmp_path):
     onnx.helper.set_model_props(proto, {**first, "pooling": "changed"})
     onnx.save(proto, target)
     assert conversion.metadata(target)["pooling"] == "changed"
+
+
+# Other projects' settings ---------------------------------------------------------------------
+
+EMBED = """
+import sys
+{first}
+import numpy as np
+from helpers import conversion, models
+embedder = conversion.keras_embedder(models.embedding_model("vgg16"))
+np.save(sys.argv[2], embedder.predict(np.load(sys.argv[1]), verbose=0)["embedding"])
+"""
+KERAS_JSON = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}
+FOREIGN = {
+    "KERAS_MAX_STEPS_PER_EPOCH": "many",
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+    "XLA_FLAGS": "--of_another_version=1",
+}
+
+
+@pytest.mark.parametrize(
+    "config, environment, first",
+    [
+        ({**KERAS_JSON, "backend": "jax"}, {"KERAS_BACKEND": "torch", **FOREIGN}, ""),
+        (KERAS_JSON, {}, "import keras; keras.config.set_dtype_policy('mixed_float16')"),
+    ],
+    ids=["overruled", "imported before"],
+)
+def test_keras_computes_the_same_under_other_projects_settings(
+    tmp_path, onnx_files, config, environment, first
+):
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras/keras.json").write_text(json.dumps(config))
+    pixels = calibration_pixels(ARTICLE)[conversion.CHECKED]
+    np.save(tmp_path / "pixels.npy", pixels)
+    code, files = EMBED.format(first=first), [tmp_path / "pixels.npy", tmp_path / "vectors.npy"]
+    home = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
+    home |= {"HOME": str(tmp_path), "BUILD_DIR": str(tmp_path / "build")}
+    command = [sys.executable, "-c", code, *map(str, files)]
+    done = subprocess.run(command, env={**home, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = conversion.outputs(onnx_files["vgg16"], pixels)["embedding"]
+    vectors = np.load(files[1])
+    assert vectors.dtype == np.float32 and conversion.likeness(expected, vectors) > 0.999999
+
+
+def test_keras_on_another_backend_is_said_in_one_sentence(monkeypatch):
+    from helpers import quiet_tf
+
+    monkeypatch.setattr(quiet_tf.keras.config, "backend", lambda: "torch")
+    with pytest.raises(TutorialError, match="imported on torch before.* restart the kernel"):
+        quiet_tf.standard_keras()
+
+
+# Checked before it is kept --------------------------------------------------------------------
+
+
+def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch, onnx_files):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    article, recommended = (
+        embedding_model("vgg16", preset) for preset in ("article", "recommended")
+    )
+    for model, good in ((recommended, False), (article, True)):
+        converted = conversion.work_folder(model).with_suffix(".onnx")
+        shutil.copy(onnx_files["vgg16"], converted)  # pools as the article does
+        if good:
+            assert conversion.is_current(conversion.add_metadata(converted, model), model)
+        else:
+            with pytest.raises(TutorialError, match="not kept.* likeness of 0.* run the notebook"):
+                conversion.add_metadata(converted, model)
+            assert not conversion.onnx_path(model).exists()
+
+
+def test_likeness():
+    a = np.array([[1, 0], [0, 1]], np.float32)
+    assert conversion.likeness(a, a) == 1
+    assert conversion.likeness(a, np.array([[1, 0], [1, 0]], np.float32)) == 0
+    assert conversion.likeness(a, 2 * a) == pytest.approx(0.8)
+    for wrong in (None, a[:1], np.full_like(a, np.nan)):
+        assert conversion.likeness(a, wrong) == -1
+
+
+def test_a_file_of_an_earlier_version_is_made_again_and_that_is_said(
+    path, model, monkeypatch, tmp_path
+):
+    assert conversion.is_current(path, model)
+    monkeypatch.setattr(conversion, "CONVERSION", conversion.CONVERSION + 1)
+    assert not conversion.is_current(path, model)
+
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    said = []
+    monkeypatch.setattr(conversion, "say", said.append)
+    conversion.work_folder(model)
+    assert said == []
+    conversion.onnx_path(model).write_bytes(path.read_bytes())
+    conversion.work_folder(model)
+    assert said == [f"{path.name} was made by an earlier version: converting again."]
+
+
+def test_a_conversion_in_a_folder_with_any_name(tmp_path, monkeypatch):
+    """TensorFlow takes brackets for wildcards, a shell blanks and dollars for its own."""
+    from helpers.quiet_tf import keras
+
+    def tiny() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        image = keras.Input((None, None, 3))
+        return keras.Model(image, keras.layers.Conv2D(8, 3, activation="relu")(image))
+
+    network = Network("Tiny", tiny, preprocessing="tf", dimension=8, weights_sha256="0" * 64)
+    model = EmbeddingModel("tiny", "article", network, replace(ARTICLE, input_size=32))
+    folder = tmp_path / """My 'Pro' "jects" $HOME %41 #1? [x] * Übung"""
+    monkeypatch.setenv("BUILD_DIR", str(folder / "build"))
+    embedder = conversion.keras_embedder(model)
+    path = conversion.convert(embedder, conversion.work_folder(model), model)
+    assert conversion.is_current(path, model) and path.is_relative_to(folder)
+    assert not list(path.parent.glob(".*.part"))
+
+
+def test_a_python_in_a_folder_with_blanks_is_one_word(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/My Projects/repo/.venv/bin/python")
+    assert conversion.tf2onnx_command("a", "b")[:2] == [sys.executable, "-m"]

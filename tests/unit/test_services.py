@@ -24,6 +24,8 @@ def build(tmp_path, monkeypatch):
     for name in ("MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
     yield tmp_path
+    for name in ("MILVUS_URI", "REDIS_URL"):  # a test may have left one that is no address
+        monkeypatch.delenv(name, raising=False)
     services.stop_services()
 
 
@@ -206,6 +208,7 @@ def test_a_named_server_that_is_away_is_named_soon_and_without_its_password(
     assert "unset it to use the embedded one" in str(error.value)
     assert "s3cr3t" not in str(error.value)
     assert "\n" not in str(error.value) and capfd.readouterr().err == ""
+    monkeypatch.delenv(setting)
     assert services.running_services() == []
 
 

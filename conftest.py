@@ -1,0 +1,17 @@
+"""Before any test or notebook is collected: what the shell names and sets does not count.
+
+No server that `MILVUS_URI` or `REDIS_URL` names is reached, no `.env` is read (`import helpers`
+sees to that, so it comes before `import pymilvus`), kernels get the environment of `make run`.
+"""
+
+import os
+
+from helpers.neighbours import kernel_environment
+from helpers.settings import load_settings
+
+for name in ("MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL"):
+    os.environ.pop(name, None)
+environment = kernel_environment(load_settings().build_dir)
+for name in set(os.environ) - set(environment):
+    del os.environ[name]
+os.environ.update(environment)
