@@ -150,8 +150,8 @@ def passes(photos: int) -> Iterator[tuple[str, Recipe, str]]:
                 resize, shape, size, _ = label(recipe)
                 told = f"{done:3}/{total}  {embedding_model(name).title}, {size} {resize} {shape}"
                 spent = time.monotonic() - started - seconds_before
-                if begun and spent > 1:  # else they came from the cache
-                    left = spent * (area - begun) / begun / 60
+                left = spent * (area - begun) / max(begun, 1) / 60
+                if left >= 1:
                     told += f"; about {left:.0f} min left for this network"
             yield name, recipe, told
             begun += recipe.input_size**2

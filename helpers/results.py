@@ -82,9 +82,19 @@ def environment() -> dict:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
         "cpus": joblib.cpu_count(),
         **{package: number for package, number in installed.items() if number},
     }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or "unknown"
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
 
 
 def package_version(package: str) -> str | None:

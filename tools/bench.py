@@ -40,15 +40,6 @@ def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
     return found
 
 
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
 def show(title: str, table: pd.DataFrame) -> None:
     """Print one race."""
     print(f"\n{title}\n{'':24}{'photos/s':>10}{'slowest–fastest':>18}{'× the loop':>12}")
@@ -71,7 +62,6 @@ def main() -> None:
     names = list(NETWORKS)
     about = {
         "date": date.today().isoformat(),
-        "processor": processor(),
         "int8_instructions": int8_instructions(),
         "provider": provider(onnx_model(names[0])),
         "dataset": dataset.name,

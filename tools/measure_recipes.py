@@ -33,8 +33,11 @@ def main() -> int:
         return 130
     for name in study["networks"]:
         means = recipes.scores(study, name).mean()
-        best, cheap = means.idxmax(), recipes.cheapest(means)
-        print(f"{name}: best {best} {means[best]:.3f}, cheapest near it {cheap} {means[cheap]:.3f}")
+        for what, recipe in (
+            ("best", means.idxmax()),
+            ("cheapest near it", recipes.cheapest(means)),
+        ):
+            print(f"{name}, {what}: {' '.join(map(str, recipe))}, {means[recipe]:.3f}")
     print(f"{time.monotonic() - started:.0f} s; {display_path(target)}, shown by notebook 5")
     return 0
 
