@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -25,24 +26,16 @@ REQUIREMENTS = ["requirements.txt", "constraints.txt", "pyproject.toml"]
 RELEASE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 COST = "about 3 GB of disk and two to three minutes"  # measured on 2 cores, with pip
 
-# Settings that send packages elsewhere or choose others. What says where packages come from, through
-# which proxy and with which certificates is the reader's and stays.
-PIP_ELSEWHERE = (
-    "USER TARGET PREFIX ROOT PYTHON REQUIREMENT EDITABLE DRY_RUN REPORT NO_DEPS IGNORE_INSTALLED "
-    "REQUIRE_HASHES REQUIRE_VIRTUALENV NO_BINARY PRE PLATFORM PYTHON_VERSION IMPLEMENTATION ABI LOG "
-    "QUIET VERBOSE"
+# Settings that send packages elsewhere or choose others. What says where packages come from,
+# through which proxy and with which certificates is the reader's and stays.
+ELSEWHERE = re.compile(
+    "PYTHONHOME|PYTHONPATH|VIRTUAL_ENV|CONDA_PREFIX|__PYVENV_LAUNCHER__|"
+    "PIP_(USER|TARGET|PREFIX|ROOT|PYTHON|REQUIREMENT|EDITABLE|DRY_RUN|REPORT|NO_DEPS|NO_BINARY|PRE|"
+    "IGNORE_INSTALLED|REQUIRE_HASHES|REQUIRE_VIRTUALENV|PLATFORM|PYTHON_VERSION|IMPLEMENTATION|ABI|"
+    "LOG|QUIET|VERBOSE)|"
+    "UV_(SYSTEM_PYTHON|PYTHON|TARGET|PREFIX|RESOLUTION|PRERELEASE|EXCLUDE_NEWER|CONSTRAINT|OVERRIDE|"
+    "EXCLUDE|REQUIRE_HASHES|NO_BINARY|NO_DEPS|DRY_RUN|BREAK_SYSTEM_PACKAGES|WORKING_DIRECTORY|PROJECT)"
 )
-UV_ELSEWHERE = (
-    "SYSTEM_PYTHON PYTHON TARGET PREFIX RESOLUTION PRERELEASE EXCLUDE_NEWER CONSTRAINT OVERRIDE "
-    "EXCLUDE REQUIRE_HASHES NO_BINARY NO_DEPS DRY_RUN BREAK_SYSTEM_PACKAGES WORKING_DIRECTORY PROJECT"
-)
-PYTHON_ELSEWHERE = [
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "__PYVENV_LAUNCHER__",
-]
 
 
 class Failed(Exception):
@@ -116,9 +109,7 @@ def install() -> None:
     install_packages(resumed)
     say("3/3  the tutorial itself …")
     # setuptools is among the packages by now, so this needs no network.
-    local = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", "."]
-    if run([*pip("-qq"), *local]):
-        raise Failed(failure())
+    run_pip(["--no-deps", "--no-build-isolation", "--no-index", "--editable", "."])
     READY.write_bytes(stamp())
     say(f"Installed in {time.monotonic() - began:.0f} s.")
 
@@ -185,17 +176,25 @@ def install_packages(resumed: bool) -> None:
             return
         say("uv could not install them, for the reason above: trying pip, whose settings differ.")
     say("2/3  the packages, by pip …")
-    loudness = [] if watched() else ["-qq"]
-    command = [*pip(*loudness), "-r", "requirements.txt", "-c", "constraints.txt"]
+    run_pip(["-r", "requirements.txt", "-c", "constraints.txt"])
+
+
+def run_pip(arguments: list[str]) -> None:
+    """`pip install` into .venv; shows its bars where someone watches, else only its errors."""
+    # Whatever the reader's pip.conf says of other places.
+    here = ["--no-user", "--target", "", "--prefix", VENV, "--root", "/"]
+    command = [PYTHON, "-I", "-m", "pip", "install", "--disable-pip-version-check", *here]
     LOG.unlink(missing_ok=True)
-    if run([*command, "--log", LOG]):
+    if watched():
+        failed = run([*command, "--log", LOG, *arguments])
+    else:
+        with LOG.open("w") as log:
+            failed = run([*command, *arguments], stdout=log, stderr=log)
+        if failed:
+            said = LOG.read_text(errors="replace")
+            print(said[max(said.find("ERROR:"), 0) :].strip(), file=sys.stderr)
+    if failed:
         raise Failed(failure())
-
-
-def pip(*options: str) -> list[str | Path]:
-    """`pip install` into .venv, whatever the reader's pip.conf says of other places."""
-    here = ["--no-user", "--target", "", "--prefix", "", "--root", ""]
-    return [PYTHON, "-I", "-m", "pip", "install", *options, "--disable-pip-version-check", *here]
 
 
 def pip_has_its_own_index() -> bool:
@@ -237,9 +236,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run(command: list[str | Path]) -> int:
+def run(command: list[str | Path], **streams: IO[str]) -> int:
     """Run in the repository, free of settings that would lead it elsewhere; its exit status."""
-    return subprocess.run(command, cwd=ROOT, env=environment(), close_fds=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(), close_fds=False, **streams
+    ).returncode
 
 
 def quiet(command: list[str | Path]) -> int:
@@ -248,9 +249,7 @@ def quiet(command: list[str | Path]) -> int:
 
 def environment() -> dict[str, str]:
     """The reader's environment without what would lead pip, uv or Python elsewhere."""
-    elsewhere = {f"PIP_{name}" for name in PIP_ELSEWHERE.split()}
-    elsewhere |= {f"UV_{name}" for name in UV_ELSEWHERE.split()} | {*PYTHON_ELSEWHERE}
-    kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    kept = {name: value for name, value in os.environ.items() if not ELSEWHERE.fullmatch(name)}
     # Stronger than pip.conf, where leaving them unset is not.
     return kept | {"PIP_USER": "0", "PIP_REQUIRE_HASHES": "0"}
 
