@@ -102,7 +102,7 @@ def install() -> None:
                 "folder's name or place, move the repository, then run make again."
             )
     READY.unlink(missing_ok=True)
-    if quiet([PYTHON, "-I", "-m", "pip", "--version"]) and run(
+    if quiet([PYTHON, "-I", "-c", "import pip"]) and run(
         [PYTHON, "-I", "-m", "ensurepip", "--upgrade", "--default-pip"]
     ):
         raise Failed("pip could not be put into .venv: delete .venv, then run make again.")

@@ -1,0 +1,90 @@
+"""Every pin installs on every Python promised, by the packages' own word on what they need."""
+
+import re
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from helpers.settings import ROOT
+
+PYTHONS = ("3.11.0", "3.11.2", "3.12.0", "3.13.0")
+PLATFORMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
+SAME = {"tensorflow": "tensorflow-cpu"}  # one release under two names, for two kinds of machine
+
+
+def lines(name):
+    """The requirements of a file."""
+    texts = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    return [Requirement(text) for text in texts if text]
+
+
+def applies(requirement, python, platform, extras=("",)):
+    """Whether a requirement counts on this Python and platform."""
+    system, machine = platform
+    environment = default_environment() | {
+        "python_full_version": python,
+        "python_version": re.match(r"\d+\.\d+", python)[0],
+        "sys_platform": system,
+        "platform_machine": machine,
+        "platform_system": {"linux": "Linux", "darwin": "Darwin"}[system],
+    }
+    return requirement.marker is None or any(
+        requirement.marker.evaluate(environment | {"extra": extra}) for extra in extras
+    )
+
+
+def pins(python, platform):
+    """Package → the only version allowed, on this Python and platform."""
+    every = [*lines("requirements.txt"), *lines("constraints.txt")]
+    pinned = {}
+    for requirement in every:
+        if applies(requirement, python, platform):
+            [exactly] = requirement.specifier
+            assert exactly.operator == "==", requirement
+            name = canonicalize_name(requirement.name)
+            assert pinned.setdefault(name, exactly.version) == exactly.version, requirement
+    return pinned
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids="-".join)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_pins_resolve(python, platform):
+    pinned = pins(python, platform)
+    here = default_environment()
+    local = pins(here["python_full_version"], (here["sys_platform"], here["platform_machine"]))
+    wanted = [(each, "requirements.txt") for each in lines("requirements.txt")]
+    wanted = [(each, by) for each, by in wanted if applies(each, python, platform)]
+    faults, seen = set(), set()
+    while wanted:
+        requirement, by = wanted.pop()
+        name, extras = canonicalize_name(requirement.name), ("", *sorted(requirement.extras))
+        if name not in pinned:
+            faults.add(f"{name}, which {by} brings along, is not pinned")
+            continue
+        if not requirement.specifier.contains(pinned[name], prereleases=True):
+            faults.add(f"{by} wants {requirement}; the pin is {pinned[name]}")
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            package = distribution(SAME.get(name, name))
+        except PackageNotFoundError:
+            # Of what this machine does not install there is no word here.
+            if name in local:
+                faults.add(f"{name} is pinned and not installed: make ready")
+            continue
+        if package.version != pinned[name]:
+            faults.add(f"{name} {package.version} is installed, {pinned[name]} pinned: make ready")
+        needed = SpecifierSet(package.metadata["Requires-Python"] or "")
+        if not needed.contains(python):
+            faults.add(f"{name} {package.version} wants Python {needed}")
+        for text in package.requires or []:
+            brought = Requirement(text)
+            if applies(brought, python, platform, extras):
+                wanted.append((brought, name))
+    assert not faults, "\n".join(sorted(faults))
+    assert len(seen) > 100  # it did walk
