@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import IO
 
@@ -108,8 +109,7 @@ def install() -> None:
         raise Failed("pip could not be put into .venv: delete .venv, then run make again.")
     install_packages(resumed)
     say("3/3  the tutorial itself …")
-    # setuptools is among the packages by now, so this needs no network.
-    run_pip(["--no-deps", "--no-build-isolation", "--no-index", "--editable", "."])
+    install_tutorial()
     READY.write_bytes(stamp())
     say(f"Installed in {time.monotonic() - began:.0f} s.")
 
@@ -176,20 +176,39 @@ def install_packages(resumed: bool) -> None:
             return
         say("uv could not install them, for the reason above: trying pip, whose settings differ.")
     say("2/3  the packages, by pip …")
-    run_pip(["-r", "requirements.txt", "-c", "constraints.txt"])
+    install_by_pip()
 
 
-def run_pip(arguments: list[str]) -> None:
-    """`pip install` into .venv; shows its bars where someone watches, else only its errors."""
+def install_tutorial() -> None:
+    """Make `import helpers` work from anywhere, as `pip install --editable .` would.
+
+    That fails where the folder's name has a "$", and writes a path that some Pythons read in the
+    locale's encoding. The path here is relative, and no network is needed.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    name, packages = project["name"].replace("-", "_"), VENV / f"lib/python{RELEASE}/site-packages"
+    for older in [*packages.glob(f"{name}-*.dist-info"), *packages.glob(f"__editable__*{name}*")]:
+        shutil.rmtree(older) if older.is_dir() else older.unlink()
+    (packages / f"{name}.pth").write_text("../../../..\n")
+    about = packages / f"{name}-{project['version']}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+
+
+def install_by_pip() -> None:
+    """The requirements, by pip; shows its bars where someone watches, else only its errors."""
     # Whatever the reader's pip.conf says of other places.
     here = ["--no-user", "--target", "", "--prefix", VENV, "--root", "/"]
     command = [PYTHON, "-I", "-m", "pip", "install", "--disable-pip-version-check", *here]
+    command += ["-r", "requirements.txt", "-c", "constraints.txt"]
     LOG.unlink(missing_ok=True)
     if watched():
-        failed = run([*command, "--log", LOG, *arguments])
+        failed = run([*command, "--log", LOG])
     else:
         with LOG.open("w") as log:
-            failed = run([*command, *arguments], stdout=log, stderr=log)
+            failed = run(command, stdout=log, stderr=log)
         if failed:
             said = LOG.read_text(errors="replace")
             print(said[max(said.find("ERROR:"), 0) :].strip(), file=sys.stderr)

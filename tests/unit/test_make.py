@@ -256,11 +256,13 @@ def test_a_real_make_installs_resumes_and_updates(repository):
     status, said = ready()
     assert status == 0, said
     assert said.startswith("The installation into .venv was not finished: going on with it.\n")
+    code = "import helpers, importlib.metadata as about; print(helpers.__file__); "
+    code += "print(about.version('image-search-tutorial'))"
     elsewhere = run(
-        [repository / ".venv/bin/python", "-c", "import helpers; print(helpers.__file__)"],
+        [repository / ".venv/bin/python", "-c", code],
         repository.parent,
     )
-    assert elsewhere.stdout == f"{repository / 'helpers/__init__.py'}\n"
+    assert elsewhere.stdout == f"{repository / 'helpers/__init__.py'}\n0.1.0\n"
 
     assert ready() == (0, "")
     with (repository / "constraints.txt").open("a") as constraints:

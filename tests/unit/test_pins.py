@@ -1,6 +1,7 @@
 """Every pin installs on every Python promised, by the packages' own word on what they need."""
 
 import re
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
@@ -50,6 +51,17 @@ def pins(python, platform):
     return pinned
 
 
+@cache
+def word(name):
+    """A package's own word: version, Requires-Python, requirements; None if it is not installed."""
+    try:
+        package = distribution(SAME.get(name, name))
+    except PackageNotFoundError:
+        return None
+    python = SpecifierSet(package.metadata["Requires-Python"] or "")
+    return package.version, python, [Requirement(text) for text in package.requires or []]
+
+
 @pytest.mark.parametrize("platform", PLATFORMS, ids="-".join)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_pins_resolve(python, platform):
@@ -70,21 +82,16 @@ def test_the_pins_resolve(python, platform):
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
-        try:
-            package = distribution(SAME.get(name, name))
-        except PackageNotFoundError:
+        if word(name) is None:
             # Of what this machine does not install there is no word here.
             if name in local:
                 faults.add(f"{name} is pinned and not installed: make ready")
             continue
-        if package.version != pinned[name]:
-            faults.add(f"{name} {package.version} is installed, {pinned[name]} pinned: make ready")
-        needed = SpecifierSet(package.metadata["Requires-Python"] or "")
+        installed, needed, brings = word(name)
+        if installed != pinned[name]:
+            faults.add(f"{name} {installed} is installed, {pinned[name]} pinned: make ready")
         if not needed.contains(python):
-            faults.add(f"{name} {package.version} wants Python {needed}")
-        for text in package.requires or []:
-            brought = Requirement(text)
-            if applies(brought, python, platform, extras):
-                wanted.append((brought, name))
+            faults.add(f"{name} {installed} wants Python {needed}")
+        wanted += [(each, name) for each in brings if applies(each, python, platform, extras)]
     assert not faults, "\n".join(sorted(faults))
     assert len(seen) > 100  # it did walk
