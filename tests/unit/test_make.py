@@ -26,7 +26,7 @@ def run(command, cwd, **environment):
     return subprocess.run(
         command,
         cwd=cwd,
-        env=kept | environment,
+        env=kept | {"INTERPRETER": sys.executable} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -50,11 +50,9 @@ def probe(tmp_path_factory):
     """A makefile whose targets print what the programs that make starts see of the environment."""
     path = tmp_path_factory.mktemp("probe") / "probe.mk"
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    path.write_text(
-        f"here:\n\t@'{sys.executable}' -c '{code}'\n"
-        f"below:\n\t@$(MAKE) --no-print-directory -f Makefile -f '{path}' here\n"
-        f"tested:\n\t@$(TEST_ENV) '{sys.executable}' -c '{code}'\n"
-    )
+    program = f"\"$$INTERPRETER\" -c '{code}'"
+    again = "$(MAKE) --no-print-directory -f Makefile -f '$(lastword $(MAKEFILE_LIST))' here"
+    path.write_text(f"here:\n\t@{program}\nbelow:\n\t@{again}\ntested:\n\t@$(TEST_ENV) {program}\n")
     return ["make", "-f", "Makefile", "-f", str(path)]
 
 
