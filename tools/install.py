@@ -210,7 +210,7 @@ def install_by_pip() -> None:
         with LOG.open("w") as log:
             failed = run(command, stdout=log, stderr=log)
         if failed:
-            said = LOG.read_text(errors="replace")
+            said = trouble() or LOG.read_text(errors="replace")
             print(said[max(said.find("ERROR:"), 0) :].strip(), file=sys.stderr)
     if failed:
         raise Failed(failure())
@@ -226,6 +226,19 @@ def pip_has_its_own_index() -> bool:
     return bool(re.search(r"\.(extra-)?(index-url|find-links|no-index)=", settings))
 
 
+def trouble() -> str | None:
+    """The line of pip's log that says that the network failed, for good; None if it did not.
+
+    pip ends such a run by calling the pins conflicting, which they are not.
+    """
+    network = (
+        r"^(?!.*Retry\(total=[1-9]).*(Retrying \(|Could not fetch URL|ConnectionPool|Timeout).*"
+    )
+    log = LOG.read_text(errors="replace") if LOG.is_file() else ""
+    found = re.search(network, log, re.MULTILINE)
+    return found and found[0]
+
+
 def failure() -> str:
     """Why pip failed, as its log tells, and what to do."""
     log = LOG.read_text(errors="replace") if LOG.is_file() else ""
@@ -234,7 +247,7 @@ def failure() -> str:
             "The disk is full. The packages take 3 GB here, and 1 GB for a while in the temporary "
             "folder (TMPDIR names another): make room, then run make again; it goes on from here."
         )
-    if re.search(r"Retrying \(|NewConnectionError|ConnectTimeout|ProxyError|SSLError", log):
+    if trouble():
         return (
             "The packages could not be fetched: no package index answered. Connect to the network, "
             "or set HTTPS_PROXY, PIP_INDEX_URL or PIP_CERT, then run make again; it goes on from "

