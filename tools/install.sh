@@ -11,8 +11,8 @@ fail() {
 }
 
 needs='This tutorial needs Python 3.11, 3.12 or 3.13 (TensorFlow has none for later ones yet)'
-how="install one (Debian, Ubuntu: apt install python3.12-venv; macOS: brew install python@3.12; \
-anywhere: uv python install 3.12), or name it: make run PYTHON=/path/to/python3.12"
+how="install one (macOS: brew install python@3.12; Fedora: dnf install python3.12; anywhere, with uv: \
+uv python install 3.12), or name it: make run PYTHON=/path/to/python3.12"
 
 # Sets $version to that of the program "$1", "" if it is not a Python that runs, and $problem to why
 # it will not do, "" if it will. Runs on any Python, from 2 on.
