@@ -20,7 +20,8 @@ look() {
     version=$("$1" -E -s -c '
 import sys
 try:
-    import ensurepip, venv
+    import venv
+    from ensurepip import version
     print("%d.%d.%d" % sys.version_info[:3])
 except ImportError:
     print("%d.%d.%d no-venv" % sys.version_info[:3])' 2> /dev/null < /dev/null) || version=
