@@ -1,24 +1,35 @@
-# Everything a reader needs. `make help` lists it.
-PYTHON ?= python3
-VENV   := .venv
-PY     := $(VENV)/bin/python
-READY  := $(VENV)/.ready
+# Everything a reader needs. `make help` lists it. GNU make 3.81, which macOS has, is enough.
+PY := .venv/bin/python
 
 # Each of these may also be given on the command line: make run DATASET=~/photos
-export DATASET MILVUS_URI MILVUS_TOKEN REDIS_URL COCO_BASE_URL BUILD_DIR DATA_DIR
+SETTINGS := DATASET MODELS MILVUS_URI MILVUS_TOKEN REDIS_URL COCO_BASE_URL BUILD_DIR DATA_DIR
+# They arrive as typed: without this, make would look for variables of its own behind every "$".
+as_typed = $(eval override $(1) := $$(value $(1)))$(eval export $(1))
+$(foreach name,$(SETTINGS) PYTHON,$(if $(filter-out undefined,$(origin $(name))),$(call as_typed,$(name))))
 
-TEST_ENV := env -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL DATASET=sample BUILD_DIR=build/test
+# Meant for other Pythons than the one in .venv, or for pip outside of an environment.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE
+unexport PYTHONWARNINGS PYTHONPLATLIBDIR PYTHONEXECUTABLE PIP_TARGET PIP_PREFIX PIP_PYTHON
+export PIP_USER := 0
+# Files and terminals are UTF-8, whatever the locale.
+export PYTHONUTF8 := 1
 
-.PHONY: help run test test-all test-integration test-browser lab bench sample notebooks reliability scale audit fuzz stop clean
+TEST_ENV := env -u MODELS -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL PYTHON_DOTENV_DISABLED=1 \
+	DATASET=sample BUILD_DIR=build/test
+
+.PHONY: help run test test-all test-integration test-browser lab bench recipes sample notebooks \
+	reliability scale audit fuzz stop clean ready
+# Each target takes every core already, and some share build/.
+.NOTPARALLEL:
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 18
 
-run: $(READY)  ## run all notebooks, write build/html/ and build/results.json
+run: ready  ## run all notebooks, write build/html/ and build/results.json
 	@$(PY) tools/run_notebooks.py
 
-test: $(READY)  ## ruff, unit tests, tests of the models, all notebooks with their outputs compared
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+test: ready  ## ruff, unit tests, tests of the models, all notebooks with their outputs compared
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval \
@@ -28,54 +39,50 @@ test: $(READY)  ## ruff, unit tests, tests of the models, all notebooks with the
 test-all: test  ## the tests, and the slow ones that need more than this environment
 	@$(MAKE) --no-print-directory --keep-going test-integration test-browser
 
-test-integration: $(READY)  ## real servers, faults caused for real, Ray, a large run
+test-integration: ready  ## real servers, faults caused for real, Ray, a large run
 	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 $(PYTEST_OPTIONS) tests/integration
 
-test-browser: $(READY)  ## the explorer and the pages in a real browser
+test-browser: ready  ## the explorer and the pages in a real browser
 	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=5 $(PYTEST_OPTIONS) tests/browser
 
-lab: $(READY)  ## JupyterLab on this environment
+lab: ready  ## JupyterLab on this environment
 	@$(PY) tools/lab.py
 
-bench: $(READY)  ## photos per second of every way, side by side; writes build/bench.json
+bench: ready  ## photos per second of every way, side by side; writes build/bench.json
 	@$(PY) tools/bench.py
 
-notebooks: $(READY)  ## re-execute the committed notebooks in place, on the sample
+recipes: ready  ## measure every recipe on DATASET; notebook 5 then shows it
+	@$(PY) tools/measure_recipes.py
+
+notebooks: ready  ## re-execute the committed notebooks in place, on the sample
 	@$(TEST_ENV) $(PY) tools/run_notebooks.py --update
 
-sample: $(READY)  ## render the sample photos again (Blender, Python 3.11) and check them
+sample: ready  ## render the sample photos again (Blender, Python 3.11) and check them
 	@data/sample/generator/make.sh
 
-reliability: $(READY)  ## cause every fault, write docs/reliability.md
+reliability: ready  ## cause every fault, write docs/reliability.md
 	@rm -rf build/test/faults
 	@$(TEST_ENV) $(PY) -m pytest -q tests/integration/test_faults.py \
 		tests/integration/test_notebook_faults.py
 	@$(TEST_ENV) $(PY) tools/write_reliability.py
 
-scale: $(READY)  ## measure growth and load on a real Milvus (long)
+scale: ready  ## measure growth and load on a real Milvus (long)
 	@$(PY) tools/measure_scale.py
 
-audit: $(READY)  ## known vulnerabilities in the pinned packages
+audit: ready  ## known vulnerabilities in the pinned packages
 	@$(PY) -m pip install -q pip-audit==2.10.1
 	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip --strict
 
-fuzz: $(READY)  ## fuzz the readers of annotations and weights, a minute each
+fuzz: ready  ## fuzz the readers of annotations and weights, a minute each
 	@$(PY) -m pip install -q atheris==3.0.0
 	@for reader in annotations weights; do \
 		$(PY) tests/fuzz/fuzz_readers.py $$reader -max_total_time=60 || exit 1; done
 
-stop: $(READY)  ## stop the embedded Milvus and Redis
-	@$(PY) -m helpers.services stop
+stop:  ## stop the embedded Milvus and Redis
+	@[ ! -x $(PY) ] || [ ! -e .venv/.ready ] || $(PY) -m helpers.services stop
 
 clean: stop  ## delete build/, keep the downloads in data/
 	rm -rf build
 
-$(READY): requirements.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than Python 3.11: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Installing into $(VENV), about a minute and 2.5 GB …"
-	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
-	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --editable . 2>/dev/null || \
-		$(PY) -m pip install --no-deps --editable .
-	@touch $@
+ready:  # .venv as the requirements say, made or brought up to date where it is not
+	@sh tools/install.sh

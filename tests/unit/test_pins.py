@@ -1,0 +1,103 @@
+"""Every pin installs on every Python promised, by the packages' own word on what they need."""
+
+import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from helpers.settings import ROOT
+
+PYTHONS = ("3.11.0", "3.11.2", "3.12.0", "3.13.0")
+PLATFORMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
+SAME = {"tensorflow": "tensorflow-cpu"}  # one release under two names, for two kinds of machine
+
+
+def lines(name):
+    """The requirements of a file."""
+    texts = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    return [Requirement(text) for text in texts if text]
+
+
+def applies(requirement, python, platform, extras=("",)):
+    """Whether a requirement counts on this Python and platform."""
+    system, machine = platform
+    environment = default_environment() | {
+        "python_full_version": python,
+        "python_version": re.match(r"\d+\.\d+", python)[0],
+        "sys_platform": system,
+        "platform_machine": machine,
+        "platform_system": {"linux": "Linux", "darwin": "Darwin"}[system],
+    }
+    return requirement.marker is None or any(
+        requirement.marker.evaluate(environment | {"extra": extra}) for extra in extras
+    )
+
+
+def pins(python, platform):
+    """Package → the only version allowed, on this Python and platform."""
+    every = [*lines("requirements.txt"), *lines("constraints.txt")]
+    pinned = {}
+    for requirement in every:
+        if applies(requirement, python, platform):
+            [exactly] = requirement.specifier
+            assert exactly.operator == "==", requirement
+            name = canonicalize_name(requirement.name)
+            assert pinned.setdefault(name, exactly.version) == exactly.version, requirement
+    return pinned
+
+
+@cache
+def word(name):
+    """A package's own word: version, Requires-Python, requirements; None if it is not installed."""
+    try:
+        package = distribution(SAME.get(name, name))
+    except PackageNotFoundError:
+        return None
+    python = SpecifierSet(package.metadata.get("Requires-Python", ""))
+    return package.version, python, [Requirement(text) for text in package.requires or []]
+
+
+@cache
+def walk(python, platform):
+    """What requirements.txt brings along by the packages' own word: names reached, and faults."""
+    pinned = pins(python, platform)
+    wanted = [(each, "requirements.txt") for each in lines("requirements.txt")]
+    wanted = [(each, by) for each, by in wanted if applies(each, python, platform)]
+    reached, faults = set(), set()
+    while wanted:
+        requirement, by = wanted.pop()
+        name, extras = canonicalize_name(requirement.name), ("", *sorted(requirement.extras))
+        if name not in pinned:
+            faults.add(f"{name}, which {by} brings along, is not pinned")
+        elif not requirement.specifier.contains(pinned[name], prereleases=True):
+            faults.add(f"{by} wants {requirement}; the pin is {pinned[name]}")
+        if (name, extras) in reached:
+            continue
+        reached.add((name, extras))
+        if word(name) is None:
+            continue
+        installed, needed, brings = word(name)
+        if installed != pinned.get(name):
+            faults.add(f"{name} {installed} is installed, {pinned.get(name)} pinned: make ready")
+        if not needed.contains(python):
+            faults.add(f"{name} {installed} wants Python {needed}")
+        wanted += [(each, name) for each in brings if applies(each, python, platform, extras)]
+    return {name for name, _ in reached}, faults
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids="-".join)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_pins_resolve(python, platform):
+    reached, faults = walk(python, platform)
+    assert not faults, "\n".join(sorted(faults))
+    # Only what this very machine has no use for may be missing here, and so be without a word.
+    here = default_environment()
+    local, _ = walk(here["python_full_version"], (here["sys_platform"], here["platform_machine"]))
+    silent = {name for name in reached if word(name) is None}
+    assert not silent & local, "not installed: make ready"
+    assert len(silent) < 5 and len(reached) > 150, silent
