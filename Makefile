@@ -14,8 +14,8 @@ export PIP_USER := 0
 # Files and terminals are UTF-8, whatever the locale.
 export PYTHONUTF8 := 1
 
-TEST_ENV := env -u MODELS -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL PYTHON_DOTENV_DISABLED=1 \
-	DATASET=sample BUILD_DIR=build/test
+TEST_ENV := env -u MODELS -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL -u PYTEST_ADDOPTS \
+	PYTHON_DOTENV_DISABLED=1 DATASET=sample BUILD_DIR=build/test
 
 .PHONY: help run test test-all test-integration test-browser lab bench recipes sample notebooks \
 	reliability scale audit fuzz stop clean ready
@@ -32,8 +32,8 @@ test: ready  ## ruff, unit tests, tests of the models, all notebooks with their 
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
-	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval \
-		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 900 notebooks; \
+	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 3600 notebooks; \
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
 
 test-all: test  ## the tests, and the slow ones that need more than this environment
