@@ -20,6 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
+
+# isort: split
 import joblib
 import numpy as np
 import pandas as pd
