@@ -31,7 +31,7 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 from real_servers import MilvusServer
 
-from helpers import index_study, services
+from helpers import index_study, results, services
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
 from helpers.extraction import extract
@@ -218,10 +218,8 @@ def filled(client: MilvusClient, vectors: np.ndarray) -> None:
 
 def machine() -> dict[str, Any]:
     """The processor, how many of its cores are ours, and the memory."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in info.splitlines() if "model name" in line]
     return {
-        "cpu": names[0] if names else platform.processor(),
+        "cpu": results.processor(),
         "cores": joblib.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": f"{platform.system()} {platform.machine()}",
