@@ -40,8 +40,8 @@ def start_ray() -> str:
     """
     if not has_ray():
         raise TutorialError(
-            f"Ray is not installed: `.venv/bin/python -m pip install -r {REQUIREMENTS} -c constraints.txt`, or skip "
-            "this part."
+            f"Ray is not installed: `.venv/bin/python -m pip install -r {REQUIREMENTS} -c "
+            "constraints.txt`, or skip this part."
         )
     import ray
 
