@@ -1,4 +1,4 @@
-"""JupyterLab on the notebooks; the embedded servers it started stop with it. `make lab`."""
+"""JupyterLab on the notebooks; the embedded servers stop with their last user. `make lab`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from helpers.services import temporary_services
-from helpers.settings import ROOT
+from helpers.settings import ROOT, TutorialError
 
 COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
 COMMAND += ["--KernelManager.transport_encryption=auto", "notebooks"]
@@ -31,4 +31,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except TutorialError as error:
+        sys.exit(str(error))
