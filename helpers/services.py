@@ -92,6 +92,7 @@ def connect_milvus() -> MilvusClient:
     uri = milvus_uri()
     # Without its own pool, gRPC refuses for up to two minutes to try a server again that went away.
     options = {"grpc.use_local_subchannel_pool": 1}
+    options["grpc.http2.ping_timeout_ms"] = 1000 * ANSWER_SECONDS  # the default, but ours to set
     if not settings.milvus_uri:
         # else gRPC sends even loopback traffic to the machine's HTTP proxy
         options["grpc.enable_http_proxy"] = 0

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from faults import BUILD_DIR, build_fixture, record_fault_fixture  # noqa: F401 (fixtures)
+from faults import (  # noqa: F401 (fixtures)
+    BUILD_DIR,
+    HANG_SECONDS,
+    build_fixture,
+    record_fault_fixture,
+)
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
@@ -39,7 +44,7 @@ def run_all(dying_after: str | None = None) -> None:
         cells[0].source += "\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     client = NotebookClient(
         notebook,
-        timeout=300,
+        timeout=HANG_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     )
