@@ -29,6 +29,15 @@ from coco_server import ARCHIVE, serve  # noqa: E402, F401
 BUILD_DIR = load_settings().build_dir  # before a test changes it: the models are there
 RECORD = BUILD_DIR / "faults"
 SAMPLE = ROOT / "data/sample/sample"
+SETTINGS = (
+    "DATASET",
+    "MILVUS_URI",
+    "MILVUS_TOKEN",
+    "REDIS_URL",
+    "COCO_BASE_URL",
+    "BUILD_DIR",
+    "DATA_DIR",
+)
 HANG_SECONDS = 1200  # ends what hangs; the longest step takes half a minute on a quiet machine
 
 
