@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_data_survive_a_stop_and_even_a_kill(build):
     assert services.running_services()[0].pid != milvus.pid
     client.load_collection("kept")
     assert vector_store.count(client, "kept") == 3
+
+
+def test_a_server_that_is_busy_is_not_given_up(build, monkeypatch):
+    monkeypatch.setattr(services, "CONNECT_SECONDS", 0.2)
+    for number, connect in enumerate((services.connect_milvus, services.connect_redis)):
+        connect()
+        busy = services.running_services()[number]
+        os.kill(busy.pid, signal.SIGSTOP)
+        again = threading.Timer(1, os.kill, (busy.pid, signal.SIGCONT))
+        again.start()
+        connect()
+        again.join()
+        assert services.running_services()[number] == busy
 
 
 def test_a_record_of_another_process_is_replaced_and_that_process_left_alone(build):
