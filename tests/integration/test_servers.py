@@ -20,7 +20,7 @@ from helpers.settings import ROOT, TutorialError, load_settings
 
 sys.path.append(str(ROOT / "tests/unit"))
 import test_hybrid  # noqa: E402
-from faults import SETTINGS  # noqa: E402
+from faults import SETTINGS, photos_fixture  # noqa: E402, F401 (a fixture)
 from test_stores import *  # noqa: E402, F403
 
 MODELS = ("resnet50", "vgg16")
@@ -169,9 +169,10 @@ def printed(notebook) -> str:
 
 
 def test_the_notebooks_give_the_same_numbers_on_both(
-    clients, execute, clean_settings, redis_server
+    clients, execute, clean_settings, redis_server, photos
 ):
     """And none of them shows the password of the real Redis."""
+    clean_settings.setenv("DATASET", str(photos))
     real = {name: os.environ[name] for name in ("MILVUS_URI", "REDIS_URL")}
     written, said = {}, {}
     for servers in clients:
@@ -224,6 +225,7 @@ def test_https_encrypts_the_way_to_milvus(new_milvus, clean_settings, tmp_path):
     script = (
         "from helpers.services import connect_milvus; print(connect_milvus().list_collections())"
     )
+    clients = []
     for uri, trusted, works in [
         (secure, certificate, True),
         (secure, None, False),
@@ -232,11 +234,13 @@ def test_https_encrypts_the_way_to_milvus(new_milvus, clean_settings, tmp_path):
         environment = os.environ | {"MILVUS_URI": uri}
         if trusted:
             environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(trusted)
-        ended = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True
-        )
-        assert (ended.returncode == 0) is works, ended.stderr
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", script]
+        clients.append((subprocess.Popen(command, env=environment, **pipes), works))
+    for client, works in clients:  # those refused wait until their time is up
+        output, errors = client.communicate()
+        assert (client.returncode == 0) is works, errors
         if works:
-            assert ended.stdout == "[]\n"
+            assert output == "[]\n"
         else:
-            assert "No Milvus answers at MILVUS_URI" in ended.stderr
+            assert "No Milvus answers at MILVUS_URI" in errors
