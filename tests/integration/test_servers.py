@@ -190,7 +190,8 @@ def test_the_notebooks_give_the_same_numbers_on_both(
     assert TOO_OLD not in said["embedded", FUSION]
     for section in ("store", "search", "fusion"):
         embedded, real_ones = (pd.json_normalize(written[servers][section]) for servers in clients)
-        pd.testing.assert_frame_equal(embedded, real_ones, rtol=1e-6)
+        # Two photos that are equally near but for rounding may change places: 2e-5 of an overlap.
+        pd.testing.assert_frame_equal(embedded, real_ones, rtol=1e-4)
 
 
 def test_an_idle_client_is_left_alone(idle_client):
