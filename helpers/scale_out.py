@@ -43,6 +43,7 @@ def start_ray() -> str:
             f"Ray is not installed: `.venv/bin/python -m pip install -r {REQUIREMENTS} -c "
             "constraints.txt`, or skip this part."
         )
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")  # 30 is little on a busy machine
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
@@ -65,8 +66,8 @@ def start_ray() -> str:
                     "it asks for a token, restart this kernel with RAY_AUTH_MODE=token."
                 ) from None
             raise TutorialError(
-                f"Ray does not start on this machine ({reason}): it gives its processes half a "
-                "minute, so run this again when the machine is less busy."
+                f"Ray does not start on this machine ({reason}): run this again when the machine "
+                "is less busy, or skip this part."
             ) from None
     return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
 

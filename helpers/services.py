@@ -4,6 +4,10 @@ An embedded server is a process of its own that outlives the notebook which star
 several open notebooks share one. `BUILD_DIR/services/` holds a record and a log per server; the
 data lie in `BUILD_DIR/milvus` and `BUILD_DIR/redis` and survive a restart.
 
+Every process that uses them holds a shared lock on `BUILD_DIR/services/users.lock` while it lives.
+Of several `make run` and `make lab`, the one that ends last stops the servers, unless a notebook
+opened elsewhere still uses them.
+
 `python -m helpers.services status|stop` shows and stops what runs.
 """
 
@@ -23,10 +27,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote, unquote, urlsplit
 
 import grpc
@@ -48,8 +53,11 @@ from helpers.settings import (
     masked,
 )
 
-CONNECT_SECONDS = 4
-START_SECONDS = 60
+# Who is not there is found out at once or after CONNECT_SECONDS. The others end a hang and nothing
+# else: each is at least ten times what its step takes on a quiet machine.
+CONNECT_SECONDS = 10
+ANSWER_SECONDS = 60
+START_SECONDS = 300
 STOP_SECONDS = 15
 SOCKET_PATH_BYTES = 100  # macOS allows 104 with the final zero, Linux 108
 SOCKET_FOLDER = "image-search-"
@@ -83,7 +91,8 @@ def redis_url() -> str:
 def connect_milvus() -> MilvusClient:
     """A client of the Milvus in use, which has just answered.
 
-    Raises TutorialError within about 10 s where nothing answers.
+    Raises TutorialError where it cannot be reached, within about 10 s, and where it can but does
+    not answer for a minute.
     """
     settings = load_settings()
     uri = milvus_uri()
@@ -91,6 +100,7 @@ def connect_milvus() -> MilvusClient:
     options = {"grpc.use_local_subchannel_pool": 1}
     if on_this_machine(urlsplit(uri).hostname or "localhost"):
         options["grpc.enable_http_proxy"] = 0  # else gRPC sends even loopback traffic to a proxy
+    options["grpc.http2.ping_timeout_ms"] = 1000 * ANSWER_SECONDS  # the default, but ours to set
     if not settings.milvus_uri:
         # Milvus Lite takes the pings of an idle client for an attack and hangs up, and gRPC prints
         # that. Pings during a call remain: they end one that a frozen server does not answer.
@@ -100,10 +110,11 @@ def connect_milvus() -> MilvusClient:
             client = MilvusClient(
                 uri,
                 token=settings.milvus_token or "",
-                timeout=CONNECT_SECONDS,
+                # the embedded one was there just now: at most it is busy
+                timeout=CONNECT_SECONDS if settings.milvus_uri else ANSWER_SECONDS,
                 grpc_options=options,
             )
-            client.list_collections(timeout=CONNECT_SECONDS)
+            client.list_collections(timeout=ANSWER_SECONDS)
         except (MilvusException, grpc.RpcError, ValueError) as error:
             raise _no_answer("milvus", settings.milvus_uri, error) from None
     return client
@@ -113,7 +124,8 @@ def connect_redis() -> redis.Redis:
     """A client of the Redis in use, which has just answered.
 
     It decodes replies to `str`; bytes that are no UTF-8 round-trip as surrogates, as in paths.
-    Raises TutorialError within about 10 s where nothing answers.
+    Raises TutorialError where it cannot be reached, within about 20 s, and where it can but does
+    not answer for a minute, twice.
     """
     url = redis_url()
     try:
@@ -122,7 +134,7 @@ def connect_redis() -> redis.Redis:
             decode_responses=True,
             encoding_errors="surrogateescape",
             socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 1),
         )
         client.ping()
@@ -136,15 +148,15 @@ def running_services() -> list[Service]:
     return [service for name in SETTINGS if (service := _running(name)) and service.uri]
 
 
-def stop_services(keep: Collection[str] = ()) -> list[str]:
-    """Stop the embedded servers of this `BUILD_DIR`, except those named in `keep`.
+def stop_services() -> list[str]:
+    """Stop the embedded servers of this `BUILD_DIR`, whoever uses them.
 
-    A server gets SIGTERM and, if it has not ended within 15 s, SIGKILL; one that is being started
-    is waited for. Returns the names of those stopped.
+    A server gets SIGTERM and, if it has not ended within 15 s, SIGKILL; one that is being
+    started is waited for. Returns the names of those stopped.
     """
     stopped = []
     for name in SETTINGS:
-        seen = None if name in keep else _running(name)
+        seen = _running(name)
         if seen is None:
             continue
         with _locked(name):
@@ -157,16 +169,18 @@ def stop_services(keep: Collection[str] = ()) -> list[str]:
 
 @contextmanager
 def temporary_services() -> Iterator[None]:
-    """Stop on exit whatever embedded server was not running on entry.
+    """Stop the embedded servers on exit, unless another living process uses them then.
 
-    SIGTERM and SIGHUP end the block as SystemExit, as SIGINT does as KeyboardInterrupt, so that
-    they too lead to the stop. For the main thread only.
+    This process itself counts as another one if it used them before it entered. SIGTERM and SIGHUP
+    end the block as SystemExit, as SIGINT does as KeyboardInterrupt, so that they too lead to the
+    stop. For the main thread only. Raises TutorialError where BUILD_DIR cannot be written.
     """
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    keep = [service.name for service in running_services()]
+    used_before = _folder() in _shares
+    _take_share()
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
     try:
@@ -175,7 +189,10 @@ def temporary_services() -> Iterator[None]:
         for number in before:  # a second Ctrl-C must not leave a server behind
             signal.signal(number, signal.SIG_IGN)
         try:
-            stop_services(keep)
+            if not used_before:
+                with _end_share() as last:
+                    if last:
+                        stop_services()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -217,7 +234,41 @@ def quiet_pymilvus() -> Iterator[None]:
         logger.setLevel(level)
 
 
+# The open files by which this process counts as a user, one for each folder of servers. Python
+# opens files so that child processes do not inherit them.
+_shares: dict[Path, TextIO] = {}
+os.register_at_fork(after_in_child=_shares.clear)  # nor what is forked, as multiprocessing does
+
+
+def _take_share() -> None:
+    """Count this process among the users of the servers until it ends, however it ends.
+
+    Waits while the last user stops them.
+    """
+    folder = _folder()
+    with writing(load_settings().build_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Anew each time, because BUILD_DIR may have been deleted meanwhile. NFS wants a file that
+        # is open for both reading and writing.
+        users = (folder / "users.lock").open("a+")
+        fcntl.flock(users, fcntl.LOCK_SH)
+    _shares[folder] = users  # an earlier one closes only now
+
+
+@contextmanager
+def _end_share() -> Iterator[bool]:
+    """This process uses them no longer: was it the last? If so, new users wait for the block."""
+    with _shares.pop(_folder()) as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            last = True
+        except BlockingIOError:
+            last = False
+        yield last
+
+
 def _embedded(name: str, start: Callable[[], Service]) -> str:
+    _take_share()
     with _locked(name):  # of two notebooks that start at once, one starts the server
         service = _running(name)
         if service and not service.uri:  # whoever started it was killed meanwhile

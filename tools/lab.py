@@ -1,4 +1,4 @@
-"""JupyterLab on the notebooks; the embedded servers it started stop with it. `make lab`."""
+"""JupyterLab on the notebooks; the embedded servers stop with their last user. `make lab`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from traitlets.config import Config
 
 from helpers import evaluation, search
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.files import written_whole
+from helpers.files import locked, written_whole
 from helpers.images import open_photo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -293,14 +293,14 @@ def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[di
 
 def write_photos(folder: Path, records: Sequence[ImageRecord]) -> None:
     """One small JPEG per photo, named by id; what another dataset left there goes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
     def shrink(record: ImageRecord) -> None:
         small = ImageOps.fit(open_photo(record.path), PHOTO_SIZE)
         small.save(folder / f"{record.id}.jpg", quality=80, optimize=True)
 
-    with ThreadPoolExecutor() as pool:
+    with locked(folder.with_suffix(".lock")), ThreadPoolExecutor() as pool:  # another run may end
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         list(pool.map(shrink, records))
 
 

@@ -29,7 +29,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--")
 WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")  # the server ends when the forwarder does
 INNER_PORT = 19530
 HEALTH = "http://127.0.0.1:9091/healthz"
-START_SECONDS = 120
-STOP_SECONDS = 5
+START_SECONDS = 300
+STOP_SECONDS = 5  # Milvus would take half an hour
 
 UNPACK = "import sys, milvus; milvus._initialize_data_files(sys.argv[1])"
 # Becomes the Milvus process; runs in the namespace, where every port it tries is free.
@@ -136,13 +136,17 @@ class Server:
 class MilvusServer(Server):
     """Milvus 2.3.5 standalone, its etcd and its storage inside the one process.
 
-    `settings` are those of the package's `MilvusServerConfig`, such as `authorization_enabled`.
+    `settings` are those of the package's `MilvusServerConfig`, such as `authorization_enabled`;
+    `environment` overrules any other of Milvus' own, such as `COMMON_SESSION_TTL` (seconds).
     """
 
     name = "milvus"
 
-    def __init__(self, data: Path, **settings: Any) -> None:
+    def __init__(
+        self, data: Path, *, environment: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         super().__init__(data)
+        self.environment = dict(environment or {})
         self.settings = {"log.level": "warn", "etcd_log_level": "warn"} | settings
         self.uri = f"http://127.0.0.1:{self.port}"
 
@@ -160,6 +164,7 @@ class MilvusServer(Server):
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                env=os.environ | self.environment,
             )
 
     def _ready(self, deadline: float) -> int:

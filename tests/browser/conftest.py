@@ -24,7 +24,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BUILD_DIR = load_settings().build_dir
 COPIED = ("helpers", "notebooks", "tools", "data/sample")
 TOKEN = "test"
-START_SECONDS = 60
+HANG_SECONDS = 1800  # ends what hangs; the longest step takes a minute on a quiet machine
 
 
 @dataclass
@@ -53,7 +53,9 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
         found = driver.chromium.launch(
-            executable_path=executable, args=["--no-sandbox", "--no-proxy-server"]
+            executable_path=executable,
+            args=["--no-sandbox", "--no-proxy-server"],
+            timeout=HANG_SECONDS * 1000,
         )
         yield found
         found.close()
@@ -63,6 +65,7 @@ def browser():
 def watching(browser) -> Iterator[Watched]:
     """A page that cannot leave 127.0.0.1."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(HANG_SECONDS * 1000)
     watched = Watched(context.new_page())
 
     def guard(route):
@@ -152,12 +155,12 @@ def lab(environment):
         yield f"http://127.0.0.1:{port}/lab"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(HANG_SECONDS)
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), opener.open(address, timeout=5):
             return

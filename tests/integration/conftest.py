@@ -1,17 +1,17 @@
 """Real servers, each a process of its own on 127.0.0.1, and an environment without settings.
 
 `milvus_server` and `redis_server` run for the whole session; a test that stops, kills or empties
-one starts it again before it ends. `new_milvus` and `new_redis` make further ones for one test,
-with a data folder or settings of their own.
+one starts it again before it ends. `new_milvus` makes further ones for one test, with settings of
+their own.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from faults import SETTINGS
 
 from helpers import services
 from helpers.settings import ROOT
@@ -19,22 +19,17 @@ from helpers.settings import ROOT
 sys.path.append(str(ROOT / "tools"))
 from real_servers import CannotRun, MilvusServer, RedisServer, Server  # noqa: E402
 
-SETTINGS = (
-    "DATASET",
-    "MILVUS_URI",
-    "MILVUS_TOKEN",
-    "REDIS_URL",
-    "COCO_BASE_URL",
-    "BUILD_DIR",
-    "DATA_DIR",
-)
+# How long this Milvus waits for its own parts, by default 30 s and 2 s. Killed and started again,
+# it first lets the sessions of its former self expire; a flush waits for segments to be given back.
+QUICK_MILVUS = {"COMMON_SESSION_TTL": "5", "DATACOORD_SEGMENT_ASSIGNMENTEXPIRATION": "200"}
 start_seconds: dict[str, float] = {}
 
 
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory) -> Iterator[MilvusServer]:
     """A running Milvus 2.3.5; skips with the reason where it cannot run."""
-    yield from _running(MilvusServer(tmp_path_factory.mktemp("real") / "milvus"))
+    folder = tmp_path_factory.mktemp("real")
+    yield from _running(MilvusServer(folder / "milvus", environment=QUICK_MILVUS))
 
 
 @pytest.fixture(scope="session")
@@ -45,14 +40,22 @@ def redis_server(tmp_path_factory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def new_milvus(tmp_path) -> Iterator[Callable[..., MilvusServer]]:
-    """`new_milvus(data=…, **settings)`: another Milvus, started; stopped after the test."""
-    yield from _factory(MilvusServer, tmp_path)
+    """`new_milvus(**settings)`: another Milvus, started; stopped after the test."""
+    servers = []
 
+    def make(**settings) -> MilvusServer:
+        folder = tmp_path / f"milvus{len(servers)}"
+        server = MilvusServer(folder, environment=QUICK_MILVUS, **settings)
+        servers.append(server)
+        try:
+            server.start()
+        except CannotRun as error:
+            pytest.skip(str(error))
+        return server
 
-@pytest.fixture
-def new_redis(tmp_path) -> Iterator[Callable[..., RedisServer]]:
-    """`new_redis(data=…)`: another Redis, started; stopped after the test."""
-    yield from _factory(RedisServer, tmp_path)
+    yield make
+    for server in servers:
+        server.kill()
 
 
 @pytest.fixture
@@ -83,24 +86,7 @@ def _running(server: Server) -> Iterator[Server]:
     except CannotRun as error:
         pytest.skip(str(error))
     yield server
-    server.stop()
-
-
-def _factory(kind: type[Server], folder: Path) -> Iterator[Callable[..., Server]]:
-    servers = []
-
-    def make(data: Path | None = None, **settings) -> Server:
-        server = kind(data or folder / f"{kind.name}{len(servers)}", **settings)
-        servers.append(server)
-        try:
-            server.start()
-        except CannotRun as error:
-            pytest.skip(str(error))
-        return server
-
-    yield make
-    for server in servers:
-        server.stop()
+    server.kill()  # nobody needs its data, and Milvus stops slowly
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import psutil
@@ -27,6 +29,16 @@ from coco_server import ARCHIVE, serve  # noqa: E402, F401
 BUILD_DIR = load_settings().build_dir  # before a test changes it: the models are there
 RECORD = BUILD_DIR / "faults"
 SAMPLE = ROOT / "data/sample/sample"
+SETTINGS = (
+    "DATASET",
+    "MILVUS_URI",
+    "MILVUS_TOKEN",
+    "REDIS_URL",
+    "COCO_BASE_URL",
+    "BUILD_DIR",
+    "DATA_DIR",
+)
+HANG_SECONDS = 1200  # ends what hangs; the longest step takes half a minute on a quiet machine
 
 
 @pytest.fixture(name="record_fault")
@@ -88,9 +100,29 @@ def python(code: str, **environment: str) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen, seconds: float = 120) -> str:
+def halting(calls: int, function: Callable) -> Callable:
+    """`function`, which at its `calls`-th call has the process stopped somewhere in that call.
+
+    Whatever the machine's speed, a process that runs it is then in the middle of its work. SIGCONT
+    lets it go on.
+    """
+    numbers = itertools.count(1)
+
+    def counted(*arguments, **options):
+        if next(numbers) == calls:
+            Thread(target=os.kill, args=(os.getpid(), signal.SIGSTOP)).start()
+        return function(*arguments, **options)
+
+    return counted
+
+
+def halted(process: subprocess.Popen) -> bool:
+    return psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+
+
+def finish(process: subprocess.Popen) -> str:
     """The output of a process that must end well."""
-    output, _ = process.communicate(timeout=seconds)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, output
     return output
 
@@ -103,12 +135,12 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def until(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:
-    """Wait until `condition()` holds, for a minute at most; `process` must not end before."""
-    deadline = time.monotonic() + 60
+    """Wait until `condition()` holds; `process` must not end before."""
+    deadline = time.monotonic() + HANG_SECONDS
     while not condition():
         if process and process.poll() is not None:
             raise AssertionError(f"ended too early: {process.communicate()[0]}")
-        assert time.monotonic() < deadline, "waited for a minute"
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
 
 

@@ -18,12 +18,15 @@ import pytest
 from faults import (  # noqa: F401 (fixtures)
     ARCHIVE,
     BUILD_DIR,
+    HANG_SECONDS,
     RECIPE,
     SAMPLE,
     Stores,
     build_fixture,
     error_of,
     finish,
+    halted,
+    halting,
     kill,
     photos_fixture,
     python,
@@ -36,7 +39,7 @@ from faults import (  # noqa: F401 (fixtures)
 )
 from redis import RedisError
 
-from helpers import conversion, extraction, models, path_store, search, vector_store
+from helpers import conversion, extraction, models, path_store, search, services, vector_store
 from helpers.datasets import ImageDataset, fetch_coco, open_dataset
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis, running_services, stop_services
@@ -196,7 +199,7 @@ def test_killed_in_the_middle_of_a_conversion(build, photos, record_fault):
     kill(process)
     assert not list((build / "models").glob("*.onnx"))
     finish(python(CONVERT))
-    orphan.wait(60)
+    orphan.wait(HANG_SECONDS)
     assert_converted(build, next(photos.rglob("*.jpg")))
     record_fault(
         fault="Killed in the middle of a conversion",
@@ -208,7 +211,7 @@ def test_full_disk_while_converting(build, photos, record_fault):
     shutil.rmtree(build / "models")
     with small_disk(build / "models", "40m") as remount:
         process = python(CONVERT)
-        said = process.communicate(timeout=120)[0].strip().splitlines()[-1]
+        said = process.communicate(timeout=HANG_SECONDS)[0].strip().splitlines()[-1]
         assert "TutorialError" in said and "the disk is full" in said, said
         remount("size=400m")
         finish(python(CONVERT))
@@ -235,11 +238,12 @@ RESNET50 = "resnet50-article-fp32.onnx"
 def test_killed_in_the_middle_of_an_extraction(build, photos, record_fault):
     dataset, onnx_file = open_dataset(photos), build / "models" / RESNET50
     process = python(
-        "from helpers.datasets import open_dataset; from helpers.extraction import extract; "
-        f"from pathlib import Path; extract(Path({str(onnx_file)!r}), "
-        f"open_dataset({str(photos)!r}).paths, batch_size=4)"
+        "from helpers.datasets import open_dataset; from helpers import extraction as e; "
+        "from pathlib import Path; from faults import halting; "
+        "e.VectorCache.append = halting(3, e.VectorCache.append); "
+        f"e.extract(Path({str(onnx_file)!r}), open_dataset({str(photos)!r}).paths, batch_size=4)"
     )
-    until(lambda: keys_written(build), process)
+    until(lambda: halted(process), process)
     kill(process)
     before = keys_written(build)
     assert 0 < len(before) < len(dataset) * extraction.DIGEST_BYTES
@@ -289,17 +293,17 @@ def stored(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
 def again(stores: Stores, action: Callable[[], Result]) -> Result:
     """Run again what failed, and that again where a real server refuses.
 
-    A Milvus that was killed waits for its former self's session to end, up to a minute, and may
-    refuse to flush until then.
+    A Milvus that was killed waits for its former self's session to end and may refuse to flush
+    until then.
     """
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:
             return action()
         except TutorialError:
             if stores.kind == "embedded" or time.monotonic() > deadline:
                 raise
-        time.sleep(2)
+        time.sleep(0.5)
 
 
 def assert_whole(store: search.StoredModel, dataset: ImageDataset) -> None:
@@ -319,11 +323,15 @@ def store_rows(client, version: str = "new", batch_size: int = 1000) -> None:
     vector_store.store(client, "rows", *rows(ROWS, version), batch_size=batch_size)
 
 
-def storing_rows(version: str = "new"):
-    return python(
-        "import test_faults; from helpers.services import connect_milvus; "
-        f"test_faults.store_rows(connect_milvus(), {version!r}, 10)"
+def storing_rows():
+    """A process that replaces the rows, ten a call, and stops itself in one of these calls."""
+    process = python(
+        "import test_faults; from helpers import vector_store as v; "
+        "from helpers.services import connect_milvus; v.upsert = test_faults.halting(100, v.upsert)"
+        "; test_faults.store_rows(connect_milvus(), 'new', 10)"
     )
+    until(lambda: halted(process), process)
+    return process
 
 
 def assert_rows(client, version: str = "new") -> None:
@@ -348,7 +356,6 @@ def test_killed_in_the_middle_of_an_insert(stores, record_fault):
     client = connect_milvus()
     store_rows(client, "old")
     process = storing_rows()
-    until(lambda: count_rows(client, "new"), process)
     kill(process)
     changed = count_rows(client, "new")
     assert 0 < changed < ROWS and vector_store.count(client, "rows") == ROWS
@@ -373,7 +380,7 @@ search.store_dataset(open_dataset({folder!r}), "resnet50", **clients)
 
 def die_between_the_stores(folder: Path) -> None:
     process = python(DIES_BETWEEN.format(folder=str(folder)))
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == -signal.SIGKILL, output
 
 
@@ -422,6 +429,7 @@ def test_killed_in_the_middle_of_the_mapping(stores, record_fault):
     old = {id_: f"old/{id_}.jpg" for id_ in range(1000)}
     path_store.save_paths(redis, "rows:paths", old)
     new = "{id_: 'new/' + 'x' * 200 + str(id_) for id_ in range(50_000)}"
+    others = {client["id"] for client in redis.client_list()}
     process = python(
         "from helpers import path_store, services; redis = services.connect_redis(); "
         f"print('connected', flush=True); path_store.save_paths(redis, 'rows:paths', {new})"
@@ -430,7 +438,7 @@ def test_killed_in_the_middle_of_the_mapping(stores, record_fault):
     with stores.frozen("redis"):
         until(lambda: waits(process), process)  # 10 MB do not fit into the connection's buffers
         kill(process)
-    time.sleep(0.5)
+    until(lambda: {client["id"] for client in redis.client_list()} <= others)
     assert redis.hgetall("rows:paths") == {str(id_): path for id_, path in old.items()}
     path_store.save_paths(redis, "rows:paths", {1: "new/1.jpg"})
     assert redis.hgetall("rows:paths") == {"1": "new/1.jpg"}
@@ -443,11 +451,11 @@ def test_killed_in_the_middle_of_the_mapping(stores, record_fault):
 
 
 def waits(process) -> bool:
-    """Whether the process has used no CPU time for 0.3 s."""
+    """Whether the process sleeps and has used no CPU time for 0.3 s."""
     observed = psutil.Process(process.pid)
     before = observed.cpu_times()
     time.sleep(0.3)
-    return observed.cpu_times() == before
+    return observed.status() == psutil.STATUS_SLEEPING and observed.cpu_times() == before
 
 
 @pytest.mark.parametrize("keep_data", [True, False], ids=["data_kept", "data_lost"])
@@ -455,9 +463,10 @@ def test_milvus_stops_during_an_insert(stores, keep_data, record_fault):
     client = connect_milvus()
     store_rows(client, "old")
     process = storing_rows()
-    until(lambda: count_rows(client, "new"), process)
+    assert 0 < count_rows(client, "new") < ROWS
     stores.kill("milvus")
-    said = process.communicate(timeout=60)[0].strip().splitlines()
+    process.send_signal(signal.SIGCONT)
+    said = process.communicate(timeout=HANG_SECONDS)[0].strip().splitlines()
     assert process.returncode == 1 and "TutorialError" in said[-1], "\n".join(said)
     assert not [line for line in said if "MilvusException" in line]
     stores.restart("milvus", keep_data=keep_data)
@@ -499,10 +508,16 @@ def test_a_server_stops_during_a_search(
 
 
 @pytest.mark.parametrize("name", ["milvus", "redis"])
-def test_a_server_freezes_during_a_search(stores, name, photos, known_vectors, record_fault):
-    """Milvus' client gives up after a minute or so, Redis' after its socket timeout."""
+def test_a_server_freezes_during_a_search(
+    stores, name, photos, known_vectors, monkeypatch, record_fault
+):
+    """The clients give up after a minute or two; here after seconds."""
     dataset = open_dataset(photos)
-    store = stored(stores, dataset)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(services, "CONNECT_SECONDS", 5)
+        impatient.setattr(services, "ANSWER_SECONDS", 5)
+        impatient.setenv("MILVUS_TOKEN", "any:one")  # else pymilvus takes an earlier connection
+        store = stored(stores, dataset)
     with stores.frozen(name):
         message = error_of(lambda: search.search_stored(store, store.vectors, 10))
     assert name in message.lower() and "run the notebook again" in message
@@ -587,9 +602,10 @@ def test_full_disk_while_mapping(stores, build, record_fault):
         redis = connect_redis()
 
         def write_until_full() -> None:
-            for _ in range(3):
+            deadline = time.monotonic() + HANG_SECONDS
+            while time.monotonic() < deadline:  # Redis notices when it writes its file
                 path_store.save_paths(redis, "rows:paths", new)
-                time.sleep(1.2)  # Redis notices when it writes its file, at least once a second
+                time.sleep(0.1)
 
         message = error_of(write_until_full)
         remount("size=100m")
@@ -648,7 +664,7 @@ def test_killed_while_an_embedded_server_starts(build, name, record_fault):
     def orphan() -> int:
         stop_services()
         process = python(DIES_STARTING.format(name=name))
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == -signal.SIGKILL, output
         (left,) = servers_on(build / name)
         return left

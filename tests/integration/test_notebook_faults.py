@@ -1,20 +1,29 @@
-"""Notebooks whose kernel dies, and the same notebook run twice at once."""
+"""Notebooks whose kernel dies, the same notebook run twice at once, and two runs at once."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import pytest
-from faults import BUILD_DIR, build_fixture, record_fault_fixture  # noqa: F401 (fixtures)
+from faults import (  # noqa: F401 (fixtures)
+    BUILD_DIR,
+    HANG_SECONDS,
+    build_fixture,
+    record_fault_fixture,
+    until,
+)
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import path_store, vector_store
-from helpers.services import connect_milvus, connect_redis
+from helpers.services import connect_milvus, connect_redis, running_services
 from helpers.settings import ROOT
 
 NOTEBOOK = ROOT / "notebooks/03_store_vectors.ipynb"
@@ -39,7 +48,7 @@ def run_all(dying_after: str | None = None) -> None:
         cells[0].source += "\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     client = NotebookClient(
         notebook,
-        timeout=300,
+        timeout=HANG_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
     )
@@ -89,4 +98,45 @@ def test_the_same_notebook_runs_twice_at_once(sample, record_fault):
     record_fault(
         fault="The same notebook runs twice at once",
         done="notebook 03 in two kernels at the same time; both end well",
+    )
+
+
+def waiting(path: Path, says: Path, for_: Path) -> Path:
+    """A notebook that uses both servers, makes the file `says`, waits, and uses them again."""
+    cells = [
+        "import time\nfrom pathlib import Path\nfrom helpers import services\n"
+        "milvus, redis = services.connect_milvus(), services.connect_redis()",
+        f"Path({str(says)!r}).touch()\nwhile not Path({str(for_)!r}).exists():\n"
+        "    time.sleep(0.05)",
+        "milvus.list_collections(), redis.ping()",
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(metadata={"kernelspec": kernel})
+    notebook.cells = [new_markdown_cell(f"# 1 · {path.stem}"), *map(new_code_cell, cells)]
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_run_ends_while_another_still_uses_its_servers(sample, tmp_path, record_fault):
+    first_is_on, second_is_on, first_ended = (tmp_path / name for name in ("1", "2", "ended"))
+
+    def start(*notebooks: Path) -> subprocess.Popen:
+        command = [sys.executable, ROOT / "tools/run_notebooks.py", *notebooks]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, **pipes)
+
+    first = start(waiting(tmp_path / "first.ipynb", first_is_on, second_is_on))
+    until(first_is_on.exists, first)
+    servers = running_services()
+    second = start(waiting(tmp_path / "second.ipynb", second_is_on, first_ended), NOTEBOOK)
+    assert first.wait(HANG_SECONDS) == 0, first.communicate()
+    assert running_services() == servers and len(servers) == 2
+    first_ended.touch()
+    said, _ = second.communicate(timeout=HANG_SECONDS)
+    assert second.returncode == 0, said
+    assert running_services() == []
+    assert_whole(sample)
+    record_fault(
+        fault="A run ends while another uses the embedded servers it started",
+        done="two `make run` at once; the first to end leaves the servers, the last stops them",
     )

@@ -64,4 +64,4 @@ def test_summary_takes_the_median_of_the_rounds_ratios():
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_yardstick_computes(precision):
-    assert speed.peak_gflops(precision, seconds=0.01) > 1
+    assert 0 < speed.peak_gflops(precision, seconds=0.01) < math.inf

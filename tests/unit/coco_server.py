@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.reply_range(body, cut=fault in {"truncated", "stalled"})
             if fault == "stalled":
-                self.server.go_on.wait(60)
+                self.server.go_on.wait(3600)
 
     def body(self) -> bytes | None:
         if self.path == ARCHIVE:

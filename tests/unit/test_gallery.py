@@ -2,6 +2,7 @@
 
 import base64
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import numpy as np
@@ -45,6 +46,14 @@ def two_models(photos, seed=0):
 
 def parsed(page):
     return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_two_runs_that_end_at_once_write_all_small_photos(pages, tmp_path):
+    dataset, folder = dataset_of(tmp_path / "photos", ["cat"] * 30), tmp_path / "html/photos"
+    with ThreadPoolExecutor(4) as pool:
+        for run in [pool.submit(pages.write_photos, folder, dataset.records) for _ in range(8)]:
+            run.result()
+    assert {file.stem for file in folder.iterdir()} == {str(record.id) for record in dataset}
 
 
 def test_the_gallery_shows_the_rankings(pages, tmp_path):

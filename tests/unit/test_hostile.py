@@ -450,6 +450,7 @@ def test_the_password_of_cocos_server_is_in_no_message(
 
 
 def test_the_password_of_cocos_server_is_not_in_the_banner(folders, monkeypatch):
+    monkeypatch.setattr(datasets, "PROBE_TIMEOUT_S", 600)  # the server may be busy
     make_coco(folders / "data" / "sample", "sample")
     source = make_coco(folders / "source")
     with serve(source) as server:

@@ -25,7 +25,7 @@ def test_items_pass_unchanged_in_order():
 
 def test_an_executed_notebook_holds_only_its_own_output():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LOOP)])
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     assert notebook.cells[0].outputs == [
         {"output_type": "stream", "name": "stdout", "text": "done\n"}
     ]

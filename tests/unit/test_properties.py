@@ -20,12 +20,13 @@ from helpers.models import PRESETS, embedding_model
 from helpers.services import connect_redis, stop_services
 from helpers.settings import ROOT, TutorialError, relative_path, resolve
 
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+BUSY = HealthCheck.too_slow  # drawing examples takes over a second: so it may
+quick = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[BUSY])
 slow = settings(
     max_examples=15,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[BUSY, HealthCheck.function_scoped_fixture],
 )
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
