@@ -1,8 +1,8 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
-neighbours → settings → files → progress → images → datasets → weights → models → quantization →
-conversion → extraction → services → vector_store, path_store → search → evaluation, fusion,
-explanation, recipes, speed, index_study, scale_out → plots → results → votes, explorer,
+neighbours → settings → files → progress → images → datasets → results, weights → models →
+quantization → conversion → extraction → services → vector_store, path_store → search →
+evaluation, fusion, explanation → recipes, speed, index_study, scale_out → plots → votes, explorer,
 embedding_map → explorer_widget
 """
 
