@@ -19,9 +19,14 @@ from helpers.settings import ROOT
 sys.path.append(str(ROOT / "tools"))
 from real_servers import CannotRun, MilvusServer, RedisServer, Server  # noqa: E402
 
-# How long this Milvus waits for its own parts, by default 30 s and 2 s. Killed and started again,
-# it first lets the sessions of its former self expire; a flush waits for segments to be given back.
-QUICK_MILVUS = {"COMMON_SESSION_TTL": "5", "DATACOORD_SEGMENT_ASSIGNMENTEXPIRATION": "200"}
+# How long this Milvus waits for its own parts, by default 30 s, 2 s and 0.2 s: killed and started
+# again it lets its former self's sessions expire; a flush waits for segments to be given back; what
+# asks for all earlier writes, as searches do, waits for the next tick.
+QUICK_MILVUS = {
+    "COMMON_SESSION_TTL": "5",
+    "DATACOORD_SEGMENT_ASSIGNMENTEXPIRATION": "200",
+    "PROXY_TIMETICKINTERVAL": "20",
+}
 start_seconds: dict[str, float] = {}
 
 
