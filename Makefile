@@ -17,8 +17,10 @@ export PYTHONUTF8 := 1
 TEST_ENV := env -u MODELS -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL -u PYTEST_ADDOPTS \
 	PYTHON_DOTENV_DISABLED=1 DATASET=sample BUILD_DIR=build/test
 
-.PHONY: help run test test-all test-integration test-browser lab bench recipes sample notebooks \
-	reliability scale audit fuzz stop clean ready
+LARGE := tests/integration/test_large_run.py tests/integration/test_scale_out.py
+
+.PHONY: help run test test-all test-integration test-servers test-large test-browser lab bench \
+	recipes sample notebooks reliability scale audit fuzz stop clean ready
 # Each target takes every core already, and some share build/.
 .NOTPARALLEL:
 
@@ -33,14 +35,21 @@ test: ready  ## ruff, unit tests, tests of the models, all notebooks with their 
 	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 3600 notebooks; \
+		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 7200 notebooks; \
 		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
 
 test-all: test  ## the tests, and the slow ones that need more than this environment
 	@$(MAKE) --no-print-directory --keep-going test-integration test-browser
 
-test-integration: ready  ## real servers, faults caused for real, Ray, a large run
-	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 $(PYTEST_OPTIONS) tests/integration
+test-integration: test-servers test-large  ## real servers, faults caused for real, Ray, a large run
+
+test-servers: ready
+	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=20 -o cache_dir=build/test/cache-servers \
+		$(PYTEST_OPTIONS) tests/integration $(LARGE:%=--ignore=%)
+
+test-large: ready
+	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=5 -o cache_dir=build/test/cache-large \
+		$(PYTEST_OPTIONS) $(LARGE)
 
 test-browser: ready  ## the explorer and the pages in a real browser
 	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=5 $(PYTEST_OPTIONS) tests/browser

@@ -80,6 +80,19 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def scratch(name: str) -> Path:
+    """A path for a file that only this process needs, and no longer than it lives.
+
+    Raises TutorialError as `writing` does.
+    """
+    folder = load_settings().build_dir / "scratch"
+    own = folder / f".of.{os.getpid()}.part"
+    remove_leftovers(folder)
+    with writing(folder):
+        own.mkdir(parents=True, exist_ok=True)
+    return own / name
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what killed processes were writing in `folder`; those alive keep theirs."""
     for part in folder.glob(".*.part"):

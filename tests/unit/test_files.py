@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +94,15 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, place):
 def test_other_errors_pass(tmp_path):
     with pytest.raises(FileNotFoundError), files.writing(tmp_path):
         (tmp_path / "none").read_text()
+
+
+def test_a_scratch_file_is_this_process_own_and_goes_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    mine = files.scratch("a.png")
+    mine.write_text("mine")
+    code = "from helpers import files; p = files.scratch('a.png'); p.write_text('theirs'); print(p)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    theirs = Path(done.stdout.strip())
+    assert theirs != mine and theirs.read_text() == "theirs"
+    assert files.scratch("b.png").parent == mine.parent and mine.read_text() == "mine"
+    assert not theirs.exists(), "its process has ended"
