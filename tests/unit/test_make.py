@@ -18,7 +18,7 @@ from helpers.settings import ROOT
 
 ODD = 'My Projects (2)/Übung\'s 50% "$HOME" #1'
 OF_MAKE = "MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL PYTHON DATASET MODELS MILVUS_URI "
-OF_MAKE += "MILVUS_TOKEN REDIS_URL"
+OF_MAKE += "MILVUS_TOKEN REDIS_URL PYTHONPATH"
 
 
 def run(command, cwd, **environment):
