@@ -20,7 +20,7 @@ import onnxruntime
 import pandas as pd
 from sklearn.preprocessing import normalize
 
-from helpers import evaluation
+from helpers import evaluation, results
 from helpers.conversion import onnx_model
 from helpers.datasets import ImageDataset
 from helpers.explanation import GEM_POWER, pool
@@ -28,7 +28,6 @@ from helpers.extraction import Embedder, Preparation, cached_vectors, open_sessi
 from helpers.files import written_whole
 from helpers.images import RESIZE
 from helpers.models import NETWORKS, Recipe, embedding_model
-from helpers.results import environment
 from helpers.settings import ROOT, TutorialError, display_path, load_settings
 
 POOLINGS = ("max", "average", "gem")
@@ -123,11 +122,17 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
         if told:
             report(told)
         found[name].append(scores(name, recipe))
-    about = {"name": dataset.name, "slug": dataset.slug, "photos": len(photos)}
+    of_photos, ids = len(dataset), results.about(dataset)["ids_sha256"]
     return {
-        "dataset": {**about, "of_photos": len(dataset), "queries": len(queries)},
+        "dataset": {
+            "name": dataset.name,
+            "photos": len(photos),
+            "of_photos": of_photos,
+            "queries": len(queries),
+            "ids_sha256": ids,
+        },
         "date": date.today().isoformat(),
-        "environment": environment(),
+        "environment": results.environment(),
         "metric": f"ndcg@{depth}",
         "recipes": [label(recipe) for recipe in RECIPES],
         "networks": {
@@ -178,17 +183,29 @@ def load_study(path: Path = MEASURED) -> dict:
         study = json.loads(path.read_text())
         study["networks"], study["recipes"], study["dataset"]["photos"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise TutorialError(
-            f"{display_path(path)} holds no study of recipes: restore it, or measure one with "
-            "`make recipes`."
-        ) from None
+        way_out = "restore it from the repository" if path == MEASURED else "delete it"
+        raise TutorialError(f"{display_path(path)} holds no study of recipes: {way_out}.") from None
     return study
 
 
 def studies(dataset: ImageDataset) -> list[dict]:
-    """The committed study, then the one of this dataset where `make recipes` measured it."""
-    own = study_path(dataset)
-    return [load_study(), *([load_study(own)] if own.exists() else [])]
+    """The committed study, then the one of this dataset where `make recipes` measured it.
+
+    One that was measured on other photos or weights than there are now is left out, with a line
+    that says so.
+    """
+    found, path = [load_study()], study_path(dataset)
+    if path.exists():
+        own = load_study(path)
+        weights = {name: network["weights_sha256"] for name, network in own["networks"].items()}
+        same = own["dataset"].get("ids_sha256") == results.about(dataset)["ids_sha256"]
+        if same and weights == {name: each.weights_sha256 for name, each in NETWORKS.items()}:
+            return [*found, own]
+        print(
+            f"{display_path(path)} was measured on other photos or networks than these: "
+            "`make recipes` measures it again."
+        )
+    return found
 
 
 def describe(study: dict) -> str:
@@ -209,7 +226,7 @@ def scores(study: dict, name: str) -> pd.DataFrame:
     if name not in study["networks"]:
         raise TutorialError(
             f"The study of {study['dataset']['name']} has no network {name!r}, only "
-            f"{', '.join(study['networks'])}: measure it again with `make recipes`."
+            f"{', '.join(study['networks'])}: take one of these."
         )
     columns = pd.MultiIndex.from_tuples(map(tuple, study["recipes"]), names=LEVELS)
     return pd.DataFrame(np.transpose(study["networks"][name]["scores"]), columns=columns)

@@ -1,12 +1,13 @@
 """The committed study of recipes is whole, and the preset `recommended` is what it chose."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import TutorialError, evaluation, recipes
+from helpers import TutorialError, evaluation, recipes, results
 from helpers.datasets import open_dataset
 from helpers.models import NETWORKS, PRESETS
 
@@ -47,22 +48,25 @@ def test_the_cheapest_recipe_near_the_best_wins():
     assert recipes.cheapest(means) == ("bicubic", "squash", 320, "gem")
 
 
-def test_ones_own_study_is_shown_beside_the_committed_one(study, tmp_path, monkeypatch):
+def test_ones_own_study_is_shown_beside_the_committed_one(study, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BUILD_DIR", str(tmp_path))
     dataset = open_dataset("sample")
     assert recipes.studies(dataset) == [study]
-    own = {**study, "dataset": {**study["dataset"], "name": "mine", "of_photos": 5000}}
+    ids = results.about(dataset)["ids_sha256"]
+    about = {**study["dataset"], "name": "mine", "of_photos": 5000, "ids_sha256": ids}
+    own = {**study, "dataset": about}
     recipes.write_study(own, recipes.study_path(dataset))
-    found = recipes.studies(dataset)
-    assert found == [study, own]
-    assert "on mine: 159 of 5000 photos, evenly spread, 159 queries" in recipes.describe(found[1])
+    assert recipes.studies(dataset) == [study, own] and capsys.readouterr().out == ""
+    assert "on mine: 159 of 5000 photos, evenly spread, 159 queries" in recipes.describe(own)
+    assert recipes.studies(replace(dataset, records=dataset.records[1:])) == [study]
+    assert "was measured on other photos" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"networks": {}})])
 def test_a_damaged_study_is_one_sentence(tmp_path, text):
     path = tmp_path / "recipes.json"
     path.write_text(text)
-    with pytest.raises(TutorialError, match=r"recipes.json holds no study.*`make recipes`"):
+    with pytest.raises(TutorialError, match=r"recipes.json holds no study of recipes: delete it"):
         recipes.load_study(path)
 
 
