@@ -110,9 +110,10 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
     labels, paths = [record.labels for record in photos], photos.paths
     queries = evaluation.query_rows(labels)
     depth = min(DEPTH, len(photos) - 1)
+    files = {name: onnx_model(name) for name in NETWORKS}
 
     def scores(name: str, recipe: Recipe) -> list[float]:
-        vectors = recipe_vectors(onnx_model(name), paths, recipe)
+        vectors = recipe_vectors(files[name], paths, recipe)
         ranking = evaluation.rank_exact(vectors[queries], vectors, queries, depth)
         found = evaluation.per_query("ndcg", ranking, labels, queries, depth)
         return [round(float(score), 4) for score in found]
@@ -155,7 +156,7 @@ def passes(photos: int) -> Iterator[tuple[str, Recipe, str]]:
                 resize, shape, size, _ = label(recipe)
                 told = f"{done:3}/{total}  {embedding_model(name).title}, {size} {resize} {shape}"
                 spent = time.monotonic() - started - seconds_before
-                left = spent * (area - begun) / max(begun, 1) / 60
+                left = spent * (area - begun) / begun / 60 if begun else 0
                 if left >= 1:
                     told += f"; about {left:.0f} min left for this network"
             yield name, recipe, told
