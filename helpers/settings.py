@@ -25,7 +25,7 @@ MISREAD = re.compile(r"(?s)[?#\s].*@|://[^/]+/.*@")
 WEB_MISREAD = re.compile(r"(?s)://[^/?#\s]*:[^/?#\s]*[/?#\s].*@")
 # [user:password@]host[:port][/database]
 HOST = re.compile(r"([^/?#\s]*@)?([\w.-]+|\[[\da-f:]+\])(:\d+)?(/\w*)?")
-FILE = re.compile(r"(\.{0,2}|~)/.*|[^:@]*\.db")
+FILE = re.compile(r"(\.{0,2}|~)/[^:]*|[^:@]*\.db")
 KNOWN_PORTS = (":19530", ":6379")
 
 

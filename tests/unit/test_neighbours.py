@@ -63,6 +63,7 @@ def run(*command, cwd=ROOT, **environment):
         ("MILVUS_URI", "~u:S3cret", "***", "not a valid address such as http://host"),
         ("MILVUS_URI", "host.example.com/S3cret", "***", "not a valid address"),
         ("MILVUS_URI", "root:S3cret.db", "***", "not a valid address"),
+        ("MILVUS_URI", "//root:S3cret", "***", "not a valid address"),
         ("MILVUS_URI", "http://root:S3cret", "http://***", "not a valid address"),
         ("REDIS_URL", "my.S3cret.pw", "***", "such as redis://:password@host:6379/0"),
         ("REDIS_URL", "redis://:S3cret", "redis://***", "such as redis://:password@host"),
