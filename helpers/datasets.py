@@ -37,8 +37,8 @@ from helpers.settings import (
     TutorialError,
     display_path,
     load_settings,
-    masked,
     typed_path,
+    web_masked,
 )
 
 ANIMALS = ("bear", "bird", "cat", "dog", "giraffe", "horse", "sheep", "zebra")
@@ -758,16 +758,18 @@ def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
     elif isinstance(error, requests.exceptions.ProxyError):
         scheme, host = url.partition(":")[0], urlsplit(url).hostname
         names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-        reason = f"the proxy in {proxy_variable(host, *names)} does not pass the request on"
+        variable = proxy_variable(host, *names)  # None where it is macOS' own setting
+        named = f" in {variable}" if variable else ""
+        reason = f"the proxy{named} does not pass the request on"
     elif isinstance(error, requests.ConnectionError):
         reason = "the server cannot be reached"
     elif isinstance(error, requests.Timeout):
         reason = "the server does not answer in time"
     else:
-        reason = re.sub(r"\?.*", "", re.sub(r"//.*@", "//***@", str(error))).rstrip(".")
+        reason = web_masked(str(error)).rstrip(".")
         reason = reason or type(error).__name__
     return TutorialError(
-        f"{masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
+        f"{web_masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
         "set COCO_BASE_URL to another server, or DATASET=sample to do without."
     )
 

@@ -74,7 +74,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
+        lock = path.open("w", encoding="utf-8")
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

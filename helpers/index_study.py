@@ -211,8 +211,8 @@ def cached_study(client: MilvusClient, vectors: np.ndarray, *args: Any, **kwargs
     if not path.exists():
         measured = study(client, vectors, *args, **kwargs)
         with written_whole(path) as part:
-            part.write_text(measured.to_json(orient="records", indent=1))
-    return pd.DataFrame(json.loads(path.read_text()))
+            part.write_text(measured.to_json(orient="records", indent=1), encoding="utf-8")
+    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from urllib.request import getproxies_environment, proxy_bypass_environment
 
 INLINE = "module://matplotlib_inline.backend_inline"
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+NOT_OURS = re.compile(r"PYTHON(?!DONTWRITEBYTECODE$|PYCACHEPREFIX$)|MPLBACKEND$|MATPLOTLIBRC$")
+"""Variables that change what a kernel computes or shows; where bytecode goes does not."""
 
 
 def overrule() -> None:
@@ -75,20 +78,18 @@ def proxy_variable(host: str, *names: str) -> str | None:
 def kernel_environment(folder: Path) -> dict[str, str]:
     """The environment for Jupyter and its kernels: this Python, its packages, no start-up files.
 
-    Left out are Python's own variables and Matplotlib's; `PYTHONPATH` leads to these helpers, where
-    it may have led to a package of the same name. IPython's profile, which may hold start-up files,
+    Left out are Python's own variables, except where bytecode goes, and Matplotlib's. Files are
+    UTF-8 in any locale. `PYTHONPATH` leads to these helpers, where it may have led to a package of
+    the same name. IPython's profile, which may hold start-up files,
     is an empty one in `folder` (absolute; made when needed), and so are Jupyter's files where the
     home folder cannot be written. `python3` is the kernel of this Python, see `overrule`.
     """
     from jupyter_core.paths import jupyter_data_dir  # not needed where notebooks run
 
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("PYTHON") and name not in ("MPLBACKEND", "MATPLOTLIBRC")
-    }
+    kept = {name: value for name, value in os.environ.items() if not NOT_OURS.match(name)}
     kept |= {
         "PYTHON_DOTENV_DISABLED": "1",
+        "PYTHONUTF8": "1",
         "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         "IPYTHONDIR": str(folder / "ipython"),
     }

@@ -44,7 +44,7 @@ def int8_instructions() -> str | None:
         names = ("hw.optional", "machdep.cpu")
         known = subprocess.run(["sysctl", *names], capture_output=True, text=True).stdout
     else:
-        known = Path("/proc/cpuinfo").read_text()
+        known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     known = known.lower()
     return next((title for name, title in INSTRUCTIONS.items() if name in known), None)
 

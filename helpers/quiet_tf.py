@@ -40,6 +40,9 @@ def standard_keras() -> None:
     keras.config.set_dtype_policy("float32")
 
 
+READERS_KERAS_HOME = os.environ.get("KERAS_HOME")
+"""Where Keras keeps the weights of the reader's other projects; None is `~/.keras`."""
+
 # All of this is read when Keras and TensorFlow are imported. A keras.json is read from KERAS_HOME;
 # in ours Keras writes one of its defaults.
 for name in [name for name in os.environ if name.startswith(FOREIGN)]:
@@ -54,4 +57,4 @@ with silent_stderr():
 standard_keras()
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "standard_keras", "tf"]
+__all__ = ["READERS_KERAS_HOME", "keras", "standard_keras", "tf"]

@@ -171,7 +171,7 @@ def study_path(dataset: ImageDataset) -> Path:
 def write_study(study: dict, path: Path) -> None:
     """Write what `measure` returned. Raises TutorialError where the disk is full or read-only."""
     with written_whole(path) as part:
-        part.write_text(json.dumps(study) + "\n")
+        part.write_text(json.dumps(study) + "\n", encoding="utf-8")
 
 
 def load_study(path: Path = MEASURED) -> dict:
@@ -181,7 +181,7 @@ def load_study(path: Path = MEASURED) -> dict:
         TutorialError: there is no such file, or it holds something else.
     """
     try:
-        study = json.loads(path.read_text())
+        study = json.loads(path.read_text(encoding="utf-8"))
         study["networks"], study["recipes"], study["dataset"]["photos"]
     except (OSError, ValueError, KeyError, TypeError):
         way_out = "restore it from the repository" if path == MEASURED else "delete it"

@@ -30,7 +30,7 @@ def load_results() -> dict:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found
     except ValueError:
@@ -72,7 +72,7 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
         whole = {**kept, "dataset": about(dataset), **new}
         with written_whole(path) as part:
             text = json.dumps(whole, indent=1, default=lambda number: number.item())
-            part.write_text(text + "\n")
+            part.write_text(text + "\n", encoding="utf-8")
 
 
 def environment() -> dict:
@@ -91,7 +91,7 @@ def environment() -> dict:
 def processor() -> str:
     """The processor's name, as far as the system says it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return platform.processor() or "unknown"
     return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")

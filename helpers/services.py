@@ -250,7 +250,7 @@ def _take_share() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Anew each time, because BUILD_DIR may have been deleted meanwhile. NFS wants a file that
         # is open for both reading and writing.
-        users = (folder / "users.lock").open("a+")
+        users = (folder / "users.lock").open("a+", encoding="utf-8")
         fcntl.flock(users, fcntl.LOCK_SH)
     _shares[folder] = users  # an earlier one closes only now
 
@@ -259,6 +259,8 @@ def _take_share() -> None:
 def _end_share() -> Iterator[bool]:
     """This process uses them no longer: was it the last? If so, new users wait for the block."""
     with _shares.pop(_folder()) as users:
+        # First, because on NFS an upgrade that fails leaves the shared lock in place.
+        fcntl.flock(users, fcntl.LOCK_UN)
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             last = True
@@ -352,7 +354,7 @@ def _launch(
                 uri = address(child.pid)
         if uri is None:
             state = "did not answer" if child.poll() is None else "ended"
-            lines = log.read_text(errors="replace").strip().splitlines() or ["nothing logged"]
+            lines = log.read_text("utf-8", "replace").strip().splitlines() or ["nothing logged"]
             said = lines[-1].strip().replace(f"{load_settings().build_dir}/", "")
             raise TutorialError(
                 f"The embedded {name} {state} at its start ({said}): see "
@@ -392,7 +394,7 @@ def _running(name: str) -> Service | None:
     The tolerance of 2 s covers corrections of the clock that start times are derived from.
     """
     try:
-        service = Service(**json.loads(_record(name).read_text()))
+        service = Service(**json.loads(_record(name).read_text(encoding="utf-8")))
         process = psutil.Process(service.pid)
         ours = abs(process.create_time() - service.started) < 2
         return service if ours and process.status() != psutil.STATUS_ZOMBIE else None
@@ -411,7 +413,7 @@ def _record(name: str) -> Path:
 def _write_record(service: Service) -> None:
     record = _record(service.name)
     draft = record.with_suffix(".tmp")
-    draft.write_text(json.dumps(asdict(service)))
+    draft.write_text(json.dumps(asdict(service)), encoding="utf-8")
     draft.replace(record)
 
 
@@ -420,7 +422,7 @@ def _locked(name: str) -> Iterator[None]:
     """Around what starts or stops a server: one process at a time, in a writable BUILD_DIR."""
     with writing(load_settings().build_dir):
         _folder().mkdir(parents=True, exist_ok=True)
-        with (_folder() / f"{name}.lock").open("w") as lock:
+        with (_folder() / f"{name}.lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

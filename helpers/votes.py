@@ -56,7 +56,7 @@ def load_votes() -> list[Vote]:
     if not path.exists():
         return []
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         votes = [Vote(**vote) for vote in found]
         if isinstance(found, list) and all(vote.better in ANSWERS for vote in votes):
             return votes
@@ -81,7 +81,9 @@ def save_vote(vote: Vote) -> list[Vote]:
     with locked(path.with_suffix(".lock")):  # two notebooks may be open
         votes = [old for old in load_votes() if _question(old) != _question(vote)] + [vote]
         with written_whole(path) as part:
-            part.write_text(json.dumps([asdict(one) for one in votes], indent=1) + "\n")
+            part.write_text(
+                json.dumps([asdict(one) for one in votes], indent=1) + "\n", encoding="utf-8"
+            )
     return votes
 
 

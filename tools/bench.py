@@ -86,7 +86,7 @@ def main() -> None:
     numbers = {name: table.to_dict(orient="index") for name, table in tables.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
-        part.write_text(json.dumps({**about, **race, **numbers}, indent=1) + "\n")
+        part.write_text(json.dumps({**about, **race, **numbers}, indent=1) + "\n", encoding="utf-8")
     print(f"\nWritten to {display_path(path)}. Decoding is included but for the network alone.")
 
 

@@ -46,7 +46,7 @@ class Failed(Exception):
 def main() -> int:
     """Exit status 0 once .venv holds what the requirements say."""
     # One make at a time. The lock goes with its last holder, pip included, however it ends.
-    with Path(__file__).open() as lock:
+    with Path(__file__).open(encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -189,11 +189,12 @@ def install_tutorial() -> None:
     name, packages = project["name"].replace("-", "_"), VENV / f"lib/python{RELEASE}/site-packages"
     for older in [*packages.glob(f"{name}-*.dist-info"), *packages.glob(f"__editable__*{name}*")]:
         shutil.rmtree(older) if older.is_dir() else older.unlink()
-    (packages / f"{name}.pth").write_text("../../../..\n")
+    (packages / f"{name}.pth").write_text("../../../..\n", encoding="utf-8")
     about = packages / f"{name}-{project['version']}.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n",
+        encoding="utf-8",
     )
 
 
@@ -207,10 +208,10 @@ def install_by_pip() -> None:
     if watched():
         failed = run([*command, "--log", LOG])
     else:
-        with LOG.open("w") as log:
+        with LOG.open("w", encoding="utf-8") as log:
             failed = run(command, stdout=log, stderr=log)
         if failed:
-            said = trouble() or LOG.read_text(errors="replace")
+            said = trouble() or LOG.read_text(encoding="utf-8", errors="replace")
             print(said[max(said.find("ERROR:"), 0) :].strip(), file=sys.stderr)
     if failed:
         raise Failed(failure())
@@ -234,14 +235,14 @@ def trouble() -> str | None:
     network = (
         r"^(?!.*Retry\(total=[1-9]).*(Retrying \(|Could not fetch URL|ConnectionPool|Timeout).*"
     )
-    log = LOG.read_text(errors="replace") if LOG.is_file() else ""
+    log = LOG.read_text(encoding="utf-8", errors="replace") if LOG.is_file() else ""
     found = re.search(network, log, re.MULTILINE)
     return found and found[0]
 
 
 def failure() -> str:
     """Why pip failed, as its log tells, and what to do."""
-    log = LOG.read_text(errors="replace") if LOG.is_file() else ""
+    log = LOG.read_text(encoding="utf-8", errors="replace") if LOG.is_file() else ""
     if re.search(r"No space left on device|Errno 28", log):
         return (
             "The disk is full. The packages take 3 GB here, and 1 GB for a while in the temporary "

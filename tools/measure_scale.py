@@ -63,7 +63,9 @@ def main() -> None:
     }
 
     def save() -> None:
-        output.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+        output.write_text(
+            json.dumps(measured, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         for index_type in index_study.INDEX_TYPES:

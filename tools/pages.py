@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import jinja2
 import nbformat
@@ -97,7 +98,9 @@ def notebook_page(notebook: nbformat.NotebookNode, chapter: Chapter) -> Page:
     body = notebook_body(notebook, chapter.folder)
     suffix = ".ipynb"
     links = [
-        (link, link["href"].removesuffix(suffix)) for link in body.select(f"a[href$='{suffix}']")
+        (link, link["href"].removesuffix(suffix))
+        for link in body.select(f"a[href$='{suffix}']")
+        if not any(urlsplit(link["href"])[:2])  # of scheme and host
     ]
     return Page(chapter, contents(body), body, links)
 

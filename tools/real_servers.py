@@ -129,7 +129,7 @@ class Server:
         raise NotImplementedError
 
     def _failed(self, why: str) -> CannotRun:
-        said = self.log.read_text(errors="replace").strip().splitlines() or ["nothing logged"]
+        said = self.log.read_text("utf-8", "replace").strip().splitlines() or ["nothing logged"]
         return CannotRun(f"{self.name} {why}: {said[-1]} (all of it: {self.log})")
 
 
@@ -230,7 +230,7 @@ def milvus_program() -> Path:
         "this machine allows no network namespace of one's own",
     )
     ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
-    with ENVIRONMENT.with_suffix(".lock").open("w") as lock:
+    with ENVIRONMENT.with_suffix(".lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ready = PROGRAM / "ready"
         if not ready.exists():

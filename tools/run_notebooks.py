@@ -20,7 +20,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
 
 from helpers import conversion, extraction, results, services, weights
@@ -31,6 +31,7 @@ from helpers.neighbours import kernel_environment
 from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
+START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
 ARTICLE = ("resnet50", "vgg16")
 QUICK_START = "00_quick_start"
@@ -171,6 +172,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
 
     A bar with this label shows the cells done, where someone watches.
     """
+    environment = kernel_environment(load_settings().build_dir)
     # By default it lies in the home folder, which may not be writable.
     connection = TemporaryDirectory(ignore_cleanup_errors=True)
     kernel = AsyncKernelManager(
@@ -183,6 +185,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
         notebook,
         km=kernel,
         timeout=CELL_SECONDS,
+        startup_timeout=START_SECONDS,
         resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,
         store_widget_state=False,
@@ -199,7 +202,6 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
         disable=stream is None,
     )
     try:
-        environment = kernel_environment(load_settings().build_dir)
         with (
             bar,
             client.setup_kernel(env=environment),
@@ -213,11 +215,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
             f"A cell still ran after {CELL_SECONDS // 3600} hours and was stopped: run again, "
             "which goes on from what is done, or name a smaller folder of photos in DATASET."
         )
-    except DeadKernelError:
+    except RuntimeError as error:  # DeadKernelError is one; at the kernel's start it is a plain one
         return (
-            "The process that runs the notebook died, most often because memory ran out: close "
-            "other programs or name a smaller folder of photos in DATASET, and run again, which "
-            "goes on from what is done."
+            f"The process that runs the notebook died or did not start ({error}), most often "
+            "because memory ran out: close other programs or name a smaller folder of photos in "
+            "DATASET, and run again, which goes on from what is done."
         )
     finally:
         if kernel.has_kernel:

@@ -46,14 +46,14 @@ def main() -> None:
     """Replace the table of the page; refuses where a test of a fault left no record."""
     tests = fault_tests()
     files = sorted((load_settings().build_dir / "faults").glob("*.json"))
-    records = [json.loads(file.read_text()) for file in files]
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     known = {record["test"] for record in records}
     if missing := [test for test in tests if test not in known]:
         sys.exit("These tests left no record; run them first:\n" + "\n".join(missing))
-    page = PAGE.read_text()
+    page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(START)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{START}{table(records, tests)}{END}{after}")
+    PAGE.write_text(f"{before}{START}{table(records, tests)}{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

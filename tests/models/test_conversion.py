@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import onnx
 import onnxruntime
@@ -246,8 +247,69 @@ def test_likeness():
     assert conversion.likeness(a, a) == 1
     assert conversion.likeness(a, np.array([[1, 0], [1, 0]], np.float32)) == 0
     assert conversion.likeness(a, 2 * a) == pytest.approx(0.8)
-    for wrong in (None, a[:1], np.full_like(a, np.nan)):
+    nan = np.full_like(a, np.nan)
+    for wrong in (None, a[:1], nan):
         assert conversion.likeness(a, wrong) == -1
+    assert conversion.likeness(nan, a) == conversion.likeness(nan, nan) == -1
+    nothing = np.zeros_like(a)
+    assert conversion.likeness(nothing, nothing) == 1
+    assert conversion.likeness(nothing, a) == conversion.likeness(a, nothing) == 0
+
+
+@pytest.mark.parametrize("precision", conversion.PRECISIONS)
+def test_what_is_no_number_is_not_kept(precision):
+    nan = {"embedding": np.full((2, 2), np.nan, np.float32)}
+    with pytest.raises(TutorialError, match="was not kept"):
+        conversion.check(embedding_model("vgg16"), precision, nan, nan)
+
+
+def test_a_network_that_does_not_bear_int8_leads_to_fp32():
+    """Only the vectors count; to start again would change nothing."""
+    a, b = np.array([[1, 0]], np.float32), np.array([[0.8, 0.6]], np.float32)
+    vgg16 = embedding_model("vgg16")
+    other_map = {"embedding": a, "feature_map": b}
+    conversion.check(vgg16, "int8", {"embedding": a, "feature_map": a}, other_map)
+    message = r'INT8 ONNX file of VGG16 .* \(a cosine of 0.8000 .*use precision="fp32"\.$'
+    with pytest.raises(TutorialError, match=message) as error:
+        conversion.check(vgg16, "int8", {"embedding": a}, {"embedding": b})
+    assert "restart" not in str(error.value)
+
+
+# Weights that Keras keeps ---------------------------------------------------------------------
+
+
+def test_weights_that_keras_keeps_for_others_are_taken_and_no_copy_is_left(
+    tmp_path, onnx_files, monkeypatch
+):
+    from helpers import quiet_tf, weights
+
+    copies = tmp_path / ".keras/models"
+    copies.mkdir(parents=True)
+    kept = copies / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    genuine = weights.load_weights("vgg16")
+    with h5py.File(kept, "w") as file:  # in the format of Keras' own
+        layers = list(dict.fromkeys(name.partition("/")[0] for name in genuine))
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [b"kernel", b"bias"]
+            for kind in ("kernel", "bias"):
+                group[kind] = genuine[f"{layer}/{kind}"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(quiet_tf, "READERS_KERAS_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr(weights, "KERAS_HOST", "http://127.0.0.1:1")
+    found = weights.from_keras("vgg16")
+    assert all(np.array_equal(found[key], genuine[key]) for key in genuine)
+    assert not (tmp_path / "data").exists()
+
+    monkeypatch.setattr(weights, "KERAS_HOST", copies.as_uri())  # now as the server
+    (copies / "vgg16").mkdir()
+    kept.rename(copies / "vgg16" / kept.name)
+    kept.write_bytes(b"damaged")
+    found = weights.from_keras("vgg16")
+    assert all(np.array_equal(found[key], genuine[key]) for key in genuine)
+    assert list((tmp_path / "data/weights").iterdir()) == []
 
 
 def test_a_file_of_an_earlier_version_is_made_again_and_that_is_said(
@@ -264,7 +326,7 @@ def test_a_file_of_an_earlier_version_is_made_again_and_that_is_said(
     assert said == []
     conversion.onnx_path(model).write_bytes(path.read_bytes())
     conversion.work_folder(model)
-    assert said == [f"{path.name} was made by an earlier version: converting again."]
+    assert said == [f"{path.name} was made with other versions or settings: making it again."]
 
 
 def test_a_conversion_in_a_folder_with_any_name(tmp_path, monkeypatch):

@@ -142,7 +142,10 @@ CELLS = [
         "## A formula\n\nIt is $a_c < b$, and\n\n$$\\frac{a}{b}$$\n\n`costs $1 or $2`"
     ),
     new_code_cell("1", outputs=[new_output("display_data", {WIDGET: {}, "text/plain": "VBox()"})]),
-    new_markdown_cell("See [2](2_b.ipynb) and [9](9_z.ipynb).\n\n## On your own\n\nTry.\n"),
+    new_markdown_cell(
+        "See [2](2_b.ipynb) and [9](9_z.ipynb), [more](https://example.org/2_b.ipynb).\n\n"
+        "## On your own\n\nTry.\n"
+    ),
     new_markdown_cell("![A dot](dot.svg)"),
     new_markdown_cell("### Solutions"),
     new_code_cell("2", outputs=[new_output("stream", text="two & <three>")]),
@@ -193,6 +196,7 @@ def test_a_page_leads_on(page):
 def test_what_leads_to_no_page_is_no_link(page):
     (nowhere,) = (link for link in page.select("main a") if link.text == "9")
     assert "href" not in nowhere.attrs
+    assert page.select_one("main a[href='https://example.org/2_b.ipynb']").text == "more"
 
 
 def test_a_picture_beside_the_notebook_is_inside_the_page(page):

@@ -1,5 +1,6 @@
 """Other programs' settings: a `.env`, a proxy, Jupyter's and Matplotlib's, Python's own."""
 
+import ast
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import TutorialError, neighbours, services
 from helpers.datasets import _fetch_error
-from helpers.settings import ROOT, load_settings, masked
+from helpers.settings import ROOT, load_settings, masked, web_masked
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PROXIES = [
@@ -53,7 +54,19 @@ def run(*command, cwd=ROOT, **environment):
     [
         ("MILVUS_URI", "localhost:19530", "localhost:19530", "write http:// before it"),
         ("MILVUS_URI", "localhost", "localhost", "write http:// before it"),
-        ("MILVUS_URI", "milvus.example.com", "milvus.example.com", "write http:// before it"),
+        ("MILVUS_URI", "10.0.0.7", "10.0.0.7", "write http:// before it"),
+        ("MILVUS_URI", "[::1]:1", "[::1]:1", "write http:// before it"),
+        ("MILVUS_URI", "host:19530/db", "host:19530/db", "write http:// before it"),
+        ("MILVUS_URI", "milvus.example.com:19530", "milvus.example.com:19530", "write http://"),
+        ("MILVUS_URI", "milvus.example.com", "***", "not a valid address such as http://host"),
+        ("MILVUS_URI", "root:31337", "***", "not a valid address such as http://host"),
+        ("MILVUS_URI", "~u:S3cret", "***", "not a valid address such as http://host"),
+        ("MILVUS_URI", "host.example.com/S3cret", "***", "not a valid address"),
+        ("MILVUS_URI", "root:S3cret.db", "***", "not a valid address"),
+        ("MILVUS_URI", "//root:S3cret", "***", "not a valid address"),
+        ("MILVUS_URI", "http://root:S3cret", "http://***", "not a valid address"),
+        ("REDIS_URL", "my.S3cret.pw", "***", "such as redis://:password@host:6379/0"),
+        ("REDIS_URL", "redis://:S3cret", "redis://***", "such as redis://:password@host"),
         ("MILVUS_URI", "root:S3cret@host:19530", "***@host:19530", "write http:// before it"),
         ("MILVUS_URI", "./milvus.db", "./milvus.db", "is a file.* unset it.* BUILD_DIR"),
         ("MILVUS_URI", "milvus.db", "milvus.db", "is a file.* unset it.* BUILD_DIR"),
@@ -61,8 +74,8 @@ def run(*command, cwd=ROOT, **environment):
         ("MILVUS_URI", "S3cret", "***", "not a valid address such as http://host"),
         ("MILVUS_URI", "root:S3cret", "***", "not a valid address such as http://host"),
         ("MILVUS_URI", "http://", "http://", "not a valid address such as http://host"),
-        ("MILVUS_URI", "http://host:port", "http://host:port", "not a valid address"),
-        ("MILVUS_URI", "http://[::1", "http://[::1", "not a valid address"),
+        ("MILVUS_URI", "http://host:port", "http://***", "not a valid address"),
+        ("MILVUS_URI", "http://[::1", "http://***", "not a valid address"),
         ("MILVUS_URI", "ftp://root:S3cret@host", "ftp://***@host", "not a valid address"),
         ("MILVUS_URI", "host:19530?token=S3cret", "***", "not a valid address"),
         ("REDIS_URL", "localhost:6379", "localhost:6379", "write redis:// before it"),
@@ -77,7 +90,26 @@ def test_what_is_no_address_is_said_in_one_sentence(monkeypatch, setting, value,
         load_settings()
     said = str(error.value)
     assert said.startswith(f"{setting}={shown} ") and re.search(way_out, said)
-    assert "\n" not in said and "S3cret" not in said and "unset it" in said
+    assert "\n" not in said and "unset it" in said
+    assert "S3cret" not in said and "31337" not in said
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("http://mirror/a@2x/val/1.jpg", "http://mirror/a@2x/val/1.jpg"),
+        ("http://mirror:8080/val/1.jpg?S3cret", "http://mirror:8080/val/1.jpg"),
+        ("http://me:S3cret@mirror/val", "http://***@mirror/val"),
+        ("http://S3cret@mirror/a@2x", "http://***@mirror/a@2x"),
+        ("http://me:S3/cret@mirror/val", "http://***"),
+        ("http://me:x@S3cret/y@mirror/val", "http://***"),
+        ("404 for url: http://me:S3cret@mirror/a?key=S3cret", "404 for url: http://***@mirror/a"),
+        ("404 for url: http://me:S3?cret@mirror/a", "404 for url: http://***"),
+        ("the server answers 302", "the server answers 302"),
+    ],
+)
+def test_a_web_address_is_shown_without_its_secrets(text, shown):
+    assert web_masked(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -258,6 +290,13 @@ def test_a_download_through_a_dead_proxy_names_its_variable(dead_proxy):
     assert "S3cret" not in said
 
 
+def test_a_proxy_that_no_variable_names_is_not_named():
+    """It is in macOS' settings, say."""
+    error = requests.exceptions.ProxyError("no")
+    said = str(_fetch_error("https://coco.invalid/a.jpg", error, "nothing is kept"))
+    assert "(the proxy does not pass the request on)" in said
+
+
 @pytest.mark.parametrize(
     "before, after",
     [
@@ -350,6 +389,27 @@ def test_jupyter_finds_this_pythons_kernel_first(foreign, tmp_path):
     assert run("-c", code, **environment) == (f"{sys.prefix}/share/jupyter/kernels", 0)
     assert environment["IPYTHONDIR"] == str(tmp_path / "ipython")
     assert not {"MPLBACKEND", "MATPLOTLIBRC", "PYTHONSTARTUP", "PYTHONOPTIMIZE"} & set(environment)
+
+
+def test_a_kernel_reads_and_writes_utf8_in_any_locale(tmp_path):
+    code = "from helpers.neighbours import kernel_environment as k; import json, pathlib, sys; "
+    code += "print(json.dumps(k(pathlib.Path(sys.argv[1]))))"
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
+    environment = json.loads(run("-c", code, tmp_path, PYTHONUTF8="0", **bytecode)[0])
+    assert {**bytecode, "PYTHONUTF8": "1"}.items() <= environment.items()
+    code = "import sys, locale; print(locale.getpreferredencoding(), sys.flags.utf8_mode)"
+    assert run("-c", code, **environment, LC_ALL="en_US.ISO-8859-1") == ("utf-8 1", 0)
+
+
+def test_text_is_read_and_written_in_no_locales_encoding():
+    """`make` runs what is no kernel in the reader's own locale."""
+    found = []
+    for path in [*ROOT.glob("helpers/*.py"), *ROOT.glob("tools/*.py")]:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(call, "func", None), "attr", None)
+            if name in ("read_text", "write_text") and "utf-8" not in ast.unparse(call):
+                found.append(f"{path.name}:{call.lineno}")
+    assert found == []
 
 
 def test_a_home_that_cannot_be_written_is_not_written(tmp_path):

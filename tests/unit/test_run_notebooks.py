@@ -132,7 +132,7 @@ def test_update_writes_executed_notebooks_without_traces(runner, folder):
 @pytest.mark.parametrize(
     "code, message",
     [
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "died, most often .* memory"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "died .* most often .* memory"),
         ("import time\ntime.sleep(600)", "still ran after .* and was stopped: run again"),
     ],
 )
@@ -148,6 +148,19 @@ def test_a_kernel_that_dies_or_takes_too_long_ends_the_run_in_one_sentence(
     assert not [
         child for child in psutil.Process().children() if "ipykernel" in str(child.cmdline())
     ]
+
+
+def test_a_kernel_that_dies_before_it_is_ready_is_told_like_one_that_dies_later(
+    runner, folder, monkeypatch
+):
+    environment = runner.kernel_environment(folder / "build")
+    (folder / "modules").mkdir()
+    (folder / "modules/ipykernel_launcher.py").write_text("raise SystemExit(1)")
+    environment["PYTHONPATH"] = str(folder / "modules")
+    monkeypatch.setattr(runner, "kernel_environment", lambda _: environment)
+    path = notebook(folder / "a.ipynb", "print(6 * 7)")
+    said = runner.execute(nbformat.read(path, as_version=4), folder)
+    assert re.search(r"did not start \(Kernel died before .*\), most often .* run again", said)
 
 
 def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):

@@ -227,6 +227,23 @@ def test_processes_that_a_user_leaves_behind_do_not_count(build):
         run.communicate()
 
 
+def test_who_leaves_gives_its_lock_back_before_it_asks_to_be_the_last(build, monkeypatch):
+    """On NFS an upgrade that fails leaves the shared lock in place."""
+    lock, asked = fcntl.flock, []
+
+    def recorded(file, operation):
+        asked.append(operation)
+        lock(file, operation)
+
+    services._take_share()
+    with (build / "services" / "users.lock").open() as other:
+        lock(other, fcntl.LOCK_SH)
+        monkeypatch.setattr(services.fcntl, "flock", recorded)
+        with services._end_share() as last:
+            assert not last and asked == [fcntl.LOCK_UN, fcntl.LOCK_EX | fcntl.LOCK_NB]
+            lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def test_who_comes_while_the_last_user_stops_the_servers_gets_new_ones(build, monkeypatch):
     stop, comers = services.stop_services, []
 

@@ -130,6 +130,13 @@ def test_a_package_client_that_fails_says_why(tmp_path, code, message):
         weights.run([sys.executable, "-c", f"import os, sys; {code}; sys.exit(1)"], tmp_path)
 
 
+def test_pip_takes_its_target_where_the_readers_settings_say_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_USER", "1")
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--target", str(tmp_path / "new")]
+    with pytest.raises(RuntimeError, match="No matching distribution found for none-such"):
+        weights.run([*pip, "none-such"], tmp_path)
+
+
 def test_a_cache_that_cannot_be_written_is_named_before_anything_is_fetched(data_dir, monkeypatch):
     def read_only(*place, **how):
         raise OSError(errno.EROFS, "Read-only file system")
