@@ -41,8 +41,9 @@ ELSEWHERE = re.compile(
     "PIP_(USER|TARGET|PREFIX|ROOT|PYTHON|REQUIREMENT|EDITABLE|DRY_RUN|REPORT|NO_DEPS|NO_BINARY|PRE|"
     "IGNORE_INSTALLED|REQUIRE_HASHES|REQUIRE_VIRTUALENV|PLATFORM|PYTHON_VERSION|IMPLEMENTATION|ABI|"
     "LOG|QUIET|VERBOSE|CONSTRAINT|BUILD_CONSTRAINT)|"
-    "UV_(SYSTEM_PYTHON|PYTHON|TARGET|PREFIX|RESOLUTION|PRERELEASE|EXCLUDE_NEWER|CONSTRAINT|BUILD_CONSTRAINT|"
-    "OVERRIDE|EXCLUDE|REQUIRE_HASHES|NO_BINARY|NO_DEPS|DRY_RUN|BREAK_SYSTEM_PACKAGES|WORKING_DIRECTORY|PROJECT)"
+    "UV_(SYSTEM_PYTHON|PYTHON|TARGET|PREFIX|RESOLUTION|PRERELEASE|EXCLUDE_NEWER|CONSTRAINT|"
+    "BUILD_CONSTRAINT|OVERRIDE|EXCLUDE|REQUIRE_HASHES|NO_BINARY|NO_DEPS|DRY_RUN|"
+    "BREAK_SYSTEM_PACKAGES|WORKING_DIRECTORY|PROJECT)"
 )
 
 
@@ -74,16 +75,18 @@ def main() -> int:
 def one_at_a_time() -> Iterator[None]:
     """Wait until no other make installs. The lock goes with its last holder, pip included."""
     # This file, because it is there before .venv is; NFS wants it open for writing.
-    with Path(__file__).open("r+") as lock:
+    file = ROOT / "tools/install.py"
+    with file.open("r+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another make is installing into .venv: waiting for it …")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another make is installing into .venv: waiting for it …")
+                fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             raise Failed(
-                f"{shown(__file__)} cannot be locked ({error.strerror}): move the repository to a "
-                "disk of this machine, then run make again."
+                f"{shown(file)} cannot be locked ({error.strerror}): move the repository to a disk "
+                "of this machine, then run make again."
             ) from None
         os.set_inheritable(lock.fileno(), True)
         yield
@@ -287,12 +290,12 @@ def trouble() -> str | None:
     log = LOG.read_text(errors="replace") if LOG.is_file() else ""
     before, _, ended = log.partition("ERROR:")
     failed = re.findall(r"^.*(?:Retry\(total=0|Could not fetch URL).*", before, re.MULTILINE)
-    if failed and re.search(r"\(from versions: none\)|no matching distributions", ended):
+    if failed and "(from versions: none)" in ended:
         return failed[-1]
     conflict = r"(?:requested(?: \(constraint\))?|depends on) ([\w.-]+)(?:\[.*?\])?(.*)"
     wanted = [(normal(name), rest) for name, rest in re.findall(conflict, ended)]
     versions = {version for _, rest in wanted for version in re.findall(r"==\s*([\w.+!-]+)", rest)}
-    if wanted and len(versions) < 2:  # more conflict whatever the network does
+    if wanted and len(versions) < 2:  # two conflict whatever the network does
         pages = tuple(f"/{name}/" for name, _ in wanted)
         return next((line for line in failed if any(page in line for page in pages)), None)
     broken = re.findall(r"^.*(?:ConnectionPool|ReadTimeout|IncompleteRead).*", ended, re.MULTILINE)

@@ -341,10 +341,11 @@ def test_released_servers_stay_while_another_process_uses_them(tmp_path):
     """`make test` ends with a release: another make may be using the same servers."""
     here = {"BUILD_DIR": str(tmp_path), "PYTHON_DOTENV_DISABLED": "1"}
 
+    record = tmp_path / "services/redis.json"  # there while the server is
+
     def services(action):
         done = run([sys.executable, "-m", "helpers.services", action], ROOT, **here)
         assert done.returncode == 0, done.stdout
-        return done.stdout
 
     code = "from helpers import services; services.redis_url(); print('up', flush=True); input()"
     kept = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
@@ -358,15 +359,17 @@ def test_released_servers_stay_while_another_process_uses_them(tmp_path):
     ) as user:
         try:
             assert user.stdout.readline() == "up\n"
-            assert services("release") == ""
-            assert services("status").startswith("redis: ")
+            server = psutil.Process(json.loads(record.read_text())["pid"])
+            services("release")
+            assert record.exists() and server.is_running()
             user.communicate("\n")
-            assert services("status").startswith("redis: ")  # whoever ended had not to stop it
-            assert services("release") == ""
-            assert services("status") == "nothing is running\n"
+            services("release")
+            assert not record.exists()
+            assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
         finally:
             user.kill()
-            services("stop")
+            if record.exists():
+                services("stop")
 
 
 NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1", "PIP_NO_INDEX": "0"}
@@ -553,7 +556,7 @@ def test_ci_tries_again_what_failed_by_itself(ci):
 def test_ci_fails_where_a_group_hangs(ci):
     code = ONCE.format("test-large", "sleep 100")
     status, said, calls = ci(code, lambda text: re.sub(r"first large \d+", "first large 1", text))
-    assert status == 1 and "make test-large hung" in said
+    assert status == 1 and "make test-large hung, or was killed" in said
     assert not [call for call in calls if LAST_FAILED in call]
 
 
