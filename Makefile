@@ -17,6 +17,15 @@ export PYTHONUTF8 := 1
 TEST_ENV := env -u MODELS -u MILVUS_URI -u MILVUS_TOKEN -u REDIS_URL -u PYTEST_ADDOPTS \
 	PYTHON_DOTENV_DISABLED=1 DATASET=sample BUILD_DIR=build/test
 
+# Nothing is installed for this; where the helpers cannot be used, servers may still be running.
+stop_services = if [ -x $(PY) ] && $(PY) -c 'import helpers.services' 2> /dev/null; \
+	then $(1) $(PY) -m helpers.services stop; \
+	elif ls "$${BUILD_DIR:-build}"/services/*.json build/test/services/*.json 2> /dev/null \
+		| grep -q .; \
+	then echo "Servers that may still run on build/ cannot be stopped, because .venv is not whole:" \
+		"run make ready, then this again (where none runs, delete build/ yourself)." >&2; exit 1; \
+	fi
+
 LARGE := tests/integration/test_large_run.py tests/integration/test_scale_out.py
 
 .PHONY: help run test test-all test-integration test-servers test-large test-browser lab bench \
@@ -36,7 +45,7 @@ test: ready  ## ruff, unit tests, tests of the models, all notebooks with their 
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 7200 notebooks; \
-		status=$$?; $(TEST_ENV) $(PY) -m helpers.services stop; exit $$status
+		status=$$?; $(TEST_ENV) $(PY) -m helpers.services release; exit $$status
 
 test-all: test  ## the tests, and the slow ones that need more than this environment
 	@$(MAKE) --no-print-directory --keep-going test-integration test-browser
@@ -52,7 +61,8 @@ test-large: ready
 		$(PYTEST_OPTIONS) $(LARGE)
 
 test-browser: ready  ## the explorer and the pages in a real browser
-	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=5 $(PYTEST_OPTIONS) tests/browser
+	@$(TEST_ENV) $(PY) -m pytest -q -rs --durations=5 -o cache_dir=build/test/cache-browser \
+		$(PYTEST_OPTIONS) tests/browser
 
 lab: ready  ## JupyterLab on this environment
 	@$(PY) tools/lab.py
@@ -88,9 +98,10 @@ fuzz: ready  ## fuzz the readers of annotations and weights, a minute each
 		$(PY) tests/fuzz/fuzz_readers.py $$reader -max_total_time=60 || exit 1; done
 
 stop:  ## stop the embedded Milvus and Redis
-	@[ ! -x $(PY) ] || [ ! -e .venv/.ready ] || $(PY) -m helpers.services stop
+	@$(call stop_services)
 
 clean: stop  ## delete build/, keep the downloads in data/
+	@[ ! -d build/test/services ] || $(call stop_services,$(TEST_ENV))
 	rm -rf build
 
 ready:  # .venv as the requirements say, made or brought up to date where it is not

@@ -8,7 +8,8 @@ Every process that uses them holds a shared lock on `BUILD_DIR/services/users.lo
 Of several `make run` and `make lab`, the one that ends last stops the servers, unless a notebook
 opened elsewhere still uses them.
 
-`python -m helpers.services status|stop` shows and stops what runs.
+`python -m helpers.services status|stop|release` shows what runs, stops it, or stops it unless a
+living process uses it.
 """
 
 from __future__ import annotations
@@ -468,14 +469,17 @@ def _secrets(uri: str | None, token: str | None) -> list[str]:
 
 
 def main() -> int:
-    """Show or stop the embedded Milvus and Redis."""
+    """Show or stop the embedded Milvus and Redis; `release` stops what no living process uses."""
     parser = argparse.ArgumentParser(prog="python -m helpers.services", description=main.__doc__)
-    parser.add_argument("action", choices=("status", "stop"))
+    parser.add_argument("action", choices=("status", "stop", "release"))
     action = parser.parse_args().action
     try:
         if action == "stop":
             print("stopped:", ", ".join(stop_services()) or "nothing was running")
             return 0
+        if action == "release":
+            with temporary_services():
+                return 0
         running = running_services()
     except TutorialError as error:
         print(error, file=sys.stderr)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +27,10 @@ PYTHON = VENV / "bin/python"
 READY = VENV / ".ready"
 LOG = VENV / "pip.log"
 REQUIREMENTS = ["requirements.txt", "constraints.txt", "pyproject.toml"]
+PIP = [PYTHON, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
+# Whatever the reader's pip.conf says of other places.
+PIP += ["--no-user", "--target", "", "--prefix", VENV, "--root", "/"]
+PIP += ["-r", "requirements.txt", "-c", "constraints.txt"]
 RELEASE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 COST = "about 3 GB of disk; half a minute with uv, two to three with pip"  # measured, 2 cores
 
@@ -33,9 +40,10 @@ ELSEWHERE = re.compile(
     "PYTHONHOME|PYTHONPATH|VIRTUAL_ENV|CONDA_PREFIX|__PYVENV_LAUNCHER__|"
     "PIP_(USER|TARGET|PREFIX|ROOT|PYTHON|REQUIREMENT|EDITABLE|DRY_RUN|REPORT|NO_DEPS|NO_BINARY|PRE|"
     "IGNORE_INSTALLED|REQUIRE_HASHES|REQUIRE_VIRTUALENV|PLATFORM|PYTHON_VERSION|IMPLEMENTATION|ABI|"
-    "LOG|QUIET|VERBOSE)|"
-    "UV_(SYSTEM_PYTHON|PYTHON|TARGET|PREFIX|RESOLUTION|PRERELEASE|EXCLUDE_NEWER|CONSTRAINT|OVERRIDE|"
-    "EXCLUDE|REQUIRE_HASHES|NO_BINARY|NO_DEPS|DRY_RUN|BREAK_SYSTEM_PACKAGES|WORKING_DIRECTORY|PROJECT)"
+    "LOG|QUIET|VERBOSE|CONSTRAINT|BUILD_CONSTRAINT)|"
+    "UV_(SYSTEM_PYTHON|PYTHON|TARGET|PREFIX|RESOLUTION|PRERELEASE|EXCLUDE_NEWER|CONSTRAINT|"
+    "BUILD_CONSTRAINT|OVERRIDE|EXCLUDE|REQUIRE_HASHES|NO_BINARY|NO_DEPS|DRY_RUN|"
+    "BREAK_SYSTEM_PACKAGES|WORKING_DIRECTORY|PROJECT)"
 )
 
 
@@ -45,25 +53,67 @@ class Failed(Exception):
 
 def main() -> int:
     """Exit status 0 once .venv holds what the requirements say."""
-    # One make at a time. The lock goes with its last holder, pip included, however it ends.
-    with Path(__file__).open(encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another make is installing into .venv: waiting for it …")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        os.set_inheritable(lock.fileno(), True)
+    try:
         if is_current():
             return 0
-        try:
-            install()
-        except Failed as failure:
-            print(failure, file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("Interrupted: the next make goes on from here.", file=sys.stderr)
-            return 130
+        with one_at_a_time():
+            if not is_current():
+                install()
+    except Failed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(cannot(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted: the next make goes on from here.", file=sys.stderr)
+        return 130
     return 0
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until no other make installs. The lock goes with its last holder, pip included."""
+    # This file, because it is there before .venv is; NFS wants it open for writing.
+    file = ROOT / "tools/install.py"
+    with file.open("r+") as lock:
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another make is installing into .venv: waiting for it …")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise Failed(
+                f"{shown(file)} cannot be locked ({error.strerror}): move the repository to a disk "
+                "of this machine, then run make again."
+            ) from None
+        os.set_inheritable(lock.fileno(), True)
+        yield
+
+
+def cannot(error: OSError) -> str:
+    """What the system refused, of which file, and what to do."""
+    name = shown(error.filename or VENV)
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        way_out = "make room (the packages take 3 GB), then run make again; it goes on from here"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        way_out = (
+            "if another user made it, as sudo make does, make it yours (sudo chown -R "
+            '"$(id -un)" . in the repository), or copy the repository; then run make again'
+        )
+    elif error.errno == errno.EROFS:
+        way_out = "copy the repository to a folder that can be written, then run make there"
+    else:
+        way_out = "put that right, or delete .venv, then run make again"
+    return f"The installation cannot go on: {name}: {reason}: {way_out}."
+
+
+def shown(path: str | bytes | Path) -> str:
+    """A path as seen from the repository, where it lies in it."""
+    full = Path(os.fsdecode(path))
+    return str(full.relative_to(ROOT)) if full.is_relative_to(ROOT) else str(full)
 
 
 def is_current() -> bool:
@@ -80,6 +130,8 @@ def stamp() -> bytes:
 def install() -> None:
     """Make .venv, or go on with the one that is there, and fill it."""
     began = time.monotonic()
+    if VENV.is_dir() and not os.access(VENV, os.W_OK):  # said before pip has fetched for minutes
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), VENV)
     outdated = why_made_anew()
     fresh = not VENV.is_dir()
     resumed = not fresh and not outdated and not READY.is_file()
@@ -192,24 +244,26 @@ def install_tutorial() -> None:
     (packages / f"{name}.pth").write_text("../../../..\n", encoding="utf-8")
     about = packages / f"{name}-{project['version']}.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n",
-        encoding="utf-8",
-    )
+    texts = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {project['name']}\n"
+        f"Version: {project['version']}\n",
+        "INSTALLER": "make\n",
+        # Without it pip could neither remove this nor replace it.
+        "RECORD": f"{name}.pth,,\n"
+        + "".join(f"{about.name}/{each},,\n" for each in ("METADATA", "INSTALLER", "RECORD")),
+    }
+    for each, text in texts.items():
+        (about / each).write_text(text, encoding="utf-8")
 
 
 def install_by_pip() -> None:
     """The requirements, by pip; shows its bars where someone watches, else only its errors."""
-    # Whatever the reader's pip.conf says of other places.
-    here = ["--no-user", "--target", "", "--prefix", VENV, "--root", "/"]
-    command = [PYTHON, "-I", "-m", "pip", "install", "--disable-pip-version-check", *here]
-    command += ["-r", "requirements.txt", "-c", "constraints.txt"]
     LOG.unlink(missing_ok=True)
     if watched():
-        failed = run([*command, "--log", LOG])
+        failed = run([*PIP, "--log", LOG])
     else:
         with LOG.open("w", encoding="utf-8") as log:
-            failed = run(command, stdout=log, stderr=log)
+            failed = run(PIP, stdout=log, stderr=log)
         if failed:
             said = trouble() or LOG.read_text(encoding="utf-8", errors="replace")
             print(said[max(said.find("ERROR:"), 0) :].strip(), file=sys.stderr)
@@ -230,14 +284,27 @@ def pip_has_its_own_index() -> bool:
 def trouble() -> str | None:
     """The line of pip's log that says that the network failed, for good; None if it did not.
 
-    pip ends such a run by calling the pins conflicting, which they are not.
+    pip tries on without a page that it cannot fetch, and ends by calling the pins conflicting that
+    want a package from there, or by finding no version of it.
     """
-    network = (
-        r"^(?!.*Retry\(total=[1-9]).*(Retrying \(|Could not fetch URL|ConnectionPool|Timeout).*"
-    )
     log = LOG.read_text(encoding="utf-8", errors="replace") if LOG.is_file() else ""
-    found = re.search(network, log, re.MULTILINE)
-    return found and found[0]
+    before, _, ended = log.partition("ERROR:")
+    failed = re.findall(r"^.*(?:Retry\(total=0|Could not fetch URL).*", before, re.MULTILINE)
+    if failed and "(from versions: none)" in ended:
+        return failed[-1]
+    conflict = r"(?:requested(?: \(constraint\))?|depends on) ([\w.-]+)(?:\[.*?\])?(.*)"
+    wanted = [(normal(name), rest) for name, rest in re.findall(conflict, ended)]
+    versions = {version for _, rest in wanted for version in re.findall(r"==\s*([\w.+!-]+)", rest)}
+    if wanted and len(versions) < 2:  # two conflict whatever the network does
+        pages = tuple(f"/{name}/" for name, _ in wanted)
+        return next((line for line in failed if any(page in line for page in pages)), None)
+    broken = re.findall(r"^.*(?:ConnectionPool|ReadTimeout|IncompleteRead).*", ended, re.MULTILINE)
+    return broken[-1] if broken and not wanted else None
+
+
+def normal(name: str) -> str:
+    """A package's name as the addresses of its pages have it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def failure() -> str:
@@ -284,7 +351,11 @@ def environment() -> dict[str, str]:
     """The reader's environment without what would lead pip, uv or Python elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not ELSEWHERE.fullmatch(name)}
     # Stronger than pip.conf, where leaving them unset is not.
-    return kept | {"PIP_USER": "0", "PIP_REQUIRE_HASHES": "0"}
+    return kept | {
+        "PIP_USER": "0",
+        "PIP_REQUIRE_HASHES": "0",
+        "PIP_CONSTRAINT": "constraints.txt",
+    }
 
 
 if __name__ == "__main__":

@@ -254,8 +254,12 @@ def redis_program() -> str:
 
 def run(command: list[Any], otherwise: str) -> None:
     """Run a command that must succeed. Raises CannotRun with its last line."""
+    # A reader's `user = true` in pip.conf is refused in a virtual environment.
+    environment = os.environ | {"PIP_USER": "0"}
     try:
-        subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+        subprocess.run(
+            list(map(str, command)), check=True, capture_output=True, text=True, env=environment
+        )
     except FileNotFoundError:
         raise CannotRun(f"{otherwise}: there is no `{command[0]}`") from None
     except subprocess.CalledProcessError as error:

@@ -6,6 +6,7 @@ Ray is optional, so the test runs it in a virtual environment of its own, on top
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -75,7 +76,10 @@ def python_with_ray():
     (ENVIRONMENT / packages / "tutorial.pth").write_text(below)
     install = [python, "-m", "pip", "install", "-q", "-r", ROOT / "requirements-scale.txt"]
     ended = subprocess.run(
-        [*install, "-c", ROOT / "constraints.txt"], capture_output=True, text=True
+        [*install, "-c", ROOT / "constraints.txt"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PIP_USER": "0"},  # pip.conf's `user = true` is refused here
     )
     if ended.returncode:
         pytest.skip(f"Ray cannot be installed: {ended.stderr.strip().splitlines()[-1]}")

@@ -1,16 +1,21 @@
 """`make` in any folder, with any Python on PATH: what the programs see, what is installed when."""
 
+import errno
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 import venv
 from importlib.metadata import version
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import psutil
 import pytest
 from packaging.specifiers import SpecifierSet
 
@@ -236,11 +241,26 @@ def repository(tmp_path):
     return repo
 
 
-def test_a_real_make_installs_resumes_and_updates(repository):
+@pytest.fixture
+def installer(repository):
+    """tools/install.py of the small repository, as a module."""
+    spec = spec_from_file_location("installer", repository / "tools/install.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_real_make_installs_resumes_and_updates(repository, tmp_path):
     environment = {"PIP_USER": "1", "PIP_TARGET": "/nowhere", "PIP_NO_INDEX": "1", "LC_ALL": "C"}
     settings = repository.parent / "pip.conf"
-    settings.write_text("[install]\nuser = true\ntarget = /nowhere\nprefix = /nowhere\n")
+    theirs = tmp_path / "constraints-of-another-project.txt"
+    theirs.write_text("six==0.1")
+    settings.write_text(
+        f"[install]\nuser = true\ntarget = /nowhere\nprefix = /nowhere\nconstraint = {theirs}\n"
+    )
     environment["PIP_CONFIG_FILE"] = str(settings)
+    for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT"):
+        environment[name] = str(theirs)
 
     def ready():
         made = run(["make", "ready"], repository, **environment)
@@ -270,11 +290,15 @@ def test_a_real_make_installs_resumes_and_updates(repository):
     assert status == 0, said
     assert said.startswith("The requirements have changed since .venv was made: bringing it up")
 
+    # The tutorial itself can be removed, or replaced, by pip.
+    pip = [repository / ".venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
+    removed = run([*pip, "uninstall", "--yes", "image-search-tutorial"], repository)
+    assert "Successfully uninstalled image-search-tutorial-0.1.0" in removed.stdout
+    [packages] = (repository / ".venv/lib").glob("python*/site-packages")
+    assert not list(packages.glob("image_search_tutorial*"))
 
-def test_an_environment_that_cannot_go_on_is_made_anew(repository):
-    spec = spec_from_file_location("installer", repository / "tools/install.py")
-    installer = module_from_spec(spec)
-    spec.loader.exec_module(installer)
+
+def test_an_environment_that_cannot_go_on_is_made_anew(repository, installer):
     about = repository / ".venv/pyvenv.cfg"
     about.write_text(f"command = /usr/bin/python3 -m venv --without-pip {repository / '.venv'}\n")
     assert installer.why_made_anew() is None
@@ -301,18 +325,255 @@ def test_nothing_is_installed_only_to_stop_or_to_list(repository):
     assert "run all notebooks" in run(["make"], repository).stdout
 
 
+def test_servers_are_not_forgotten_where_they_cannot_be_stopped(repository):
+    """The small repository's helpers have no services, as after an interrupted installation."""
+    (repository / "build/services").mkdir(parents=True)
+    assert run(["make", "stop"], repository).returncode == 0  # none was ever started
+    (repository / "build/services/milvus.json").touch()
+    for target in ("stop", "clean"):
+        made = run(["make", target], repository)
+        assert made.returncode and "cannot be stopped" in made.stdout, made.stdout
+        assert "Traceback" not in made.stdout
+    assert (repository / "build/services/milvus.json").exists()
+
+
+def test_released_servers_stay_while_another_process_uses_them(tmp_path):
+    """`make test` ends with a release: another make may be using the same servers."""
+    here = {"BUILD_DIR": str(tmp_path), "PYTHON_DOTENV_DISABLED": "1"}
+
+    record = tmp_path / "services/redis.json"  # there while the server is
+
+    def services(action):
+        done = run([sys.executable, "-m", "helpers.services", action], ROOT, **here)
+        assert done.returncode == 0, done.stdout
+
+    code = "from helpers import services; services.redis_url(); print('up', flush=True); input()"
+    kept = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=kept | here,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as user:
+        try:
+            assert user.stdout.readline() == "up\n"
+            server = psutil.Process(json.loads(record.read_text())["pid"])
+            services("release")
+            assert record.exists() and server.is_running()
+            user.communicate("\n")
+            services("release")
+            assert not record.exists()
+            assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+        finally:
+            user.kill()
+            if record.exists():
+                services("stop")
+
+
+NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1", "PIP_NO_INDEX": "0"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pinned", "said"),
+    [
+        ("no-such.package==1", "no_such_package==1", "no package index answered"),
+        ("no-such-package==2", "no-such-package==1", "for pip's reason above"),
+    ],
+)
+def test_pips_reason_is_told_from_the_network(repository, installer, wanted, pinned, said):
+    (repository / "requirements.txt").write_text(wanted)
+    (repository / "constraints.txt").write_text(pinned)
+    made = run(["make", "ready"], repository, PIP_CONFIG_FILE=os.devnull, **NOWHERE)
+    assert made.returncode and said in made.stdout, made.stdout
+
+    # The log of a terminal tells the same: it has every line that pip says of what it tries.
+    here = run(
+        [*installer.PIP, "--log", installer.LOG],
+        repository,
+        **installer.environment() | NOWHERE | {"PIP_CONFIG_FILE": os.devnull},
+    )
+    assert here.returncode and said in installer.failure(), installer.LOG.read_text()
+
+
 @pytest.mark.parametrize(
     ("log", "said"),
     [
         ("OSError: [Errno 28] No space left on device", "The disk is full."),
-        ("WARNING: Retrying (Retry(total=0, connect=None", "no package index answered"),
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None\n"
+            "ERROR: Could not find a version that satisfies six (from versions: none)",
+            "no package index answered",
+        ),
+        (
+            "ERROR: Exception:\nTraceback (most recent call last):\n"
+            "ReadTimeoutError: HTTPSConnectionPool(host='h', port=443): Read timed out.",
+            "no package index answered",
+        ),
+        # one index of two was away; the pins conflict all the same
+        (
+            "WARNING: Retrying (Retry(total=0, connect=None)) after Timeout: /simple/six/\n"
+            "ERROR: Cannot install six==1.16.0 and six==1.17.0 because they conflict\n"
+            "    The user requested six==1.17.0\n    The user requested six==1.16.0",
+            "for pip's reason above",
+        ),
         ("WARNING: Retrying (Retry(total=4, connect=None\nERROR: disk", "for pip's reason above"),
         ("ERROR: ResolutionImpossible", "for pip's reason above"),
     ],
 )
-def test_a_failure_says_what_to_do(repository, log, said):
-    spec = spec_from_file_location("installer", repository / "tools/install.py")
-    installer = module_from_spec(spec)
-    spec.loader.exec_module(installer)
+def test_a_failure_says_what_to_do(installer, log, said):
     installer.LOG.write_text(log)
     assert said in installer.failure() and "make again" in installer.failure()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EACCES, "sudo chown -R"),
+        (errno.EROFS, "copy the repository to a folder that can be written"),
+        (errno.EIO, "delete .venv, then run make again"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(installer, number, said):
+    error = OSError(number, os.strerror(number), str(installer.READY))
+    told = installer.cannot(error)
+    assert told.startswith(f"The installation cannot go on: .venv/.ready: {os.strerror(number)}: ")
+    assert said in told and told.count("\n") == 0
+    assert ".venv: " in installer.cannot(OSError(number, os.strerror(number)))  # a write names none
+
+
+def test_a_refused_file_ends_make_with_one_sentence(repository):
+    (repository / ".venv/.ready/kept").mkdir(parents=True)
+    made = run(["make", "ready"], repository)
+    assert made.returncode and "Traceback" not in made.stdout
+    assert "The installation cannot go on: .venv/.ready: " in made.stdout, made.stdout
+
+
+def obeys_modes():
+    """A prefix under which even root is refused what files' modes refuse; None if there is none."""
+    if os.geteuid():
+        return []
+    prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    works = shutil.which("setpriv") and run([*prefix, "true"], ROOT).returncode == 0
+    return prefix if works else None
+
+
+@pytest.mark.skipif(obeys_modes() is None, reason="root is refused nothing here")
+@pytest.mark.parametrize("refused", [".venv", "tools/install.py"])
+def test_what_belongs_to_another_user_is_named(repository, refused):
+    """As .venv does after `sudo make`, and everything where git ran under sudo."""
+    (repository / refused).chmod(0o555)
+    made = run([*obeys_modes(), "make", "ready"], repository)
+    (repository / refused).chmod(0o755)
+    assert made.returncode and "Traceback" not in made.stdout
+    assert f"The installation cannot go on: {refused}: Permission denied: " in made.stdout
+
+
+def test_what_is_up_to_date_needs_no_lock_and_a_lock_that_fails_is_told(
+    installer, monkeypatch, capsys
+):
+    def refuse(_lock, _operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(installer.fcntl, "flock", refuse)
+    assert installer.main() == 1
+    assert capsys.readouterr().err.startswith(
+        "tools/install.py cannot be locked (No locks available): move the repository"
+    )
+    installer.READY.write_bytes(installer.stamp())
+    assert installer.main() == 0
+
+
+# -- .ci/run ---------------------------------------------------------------------------------------
+
+FAKE_MAKE = """#!/bin/sh
+echo "begin $*" >> calls
+. ./behaviour
+echo "end $*" >> calls
+exit "${status:-0}"
+"""
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """`.ci/run` with a make that only notes its calls; `behaviour` is shell code of that make."""
+    if not shutil.which("timeout"):
+        pytest.skip("GNU timeout, which CI has, is not installed")
+    shutil.copytree(ROOT / ".ci", tmp_path / "repo/.ci")
+    cache = tmp_path / "repo/build/test/cache-large"
+    cache.mkdir(parents=True)
+    path = tmp_path / "bin"
+    path.mkdir()
+    for name in ("bash", "sh", "cat", "dirname", "id", "mkdir", "rm", "sleep", "timeout", "touch"):
+        (path / name).symlink_to(shutil.which(name))
+    for name in ("redis-server", "chromium", "unshare", "openssl"):
+        (path / name).touch(mode=0o755)
+    (path / "make").write_text(FAKE_MAKE)
+    (path / "make").chmod(0o755)
+
+    def go(behaviour, edited=lambda text: text):
+        script = tmp_path / "repo/.ci/run"
+        script.write_text(edited(script.read_text()))
+        (tmp_path / "repo/behaviour").write_text(behaviour)
+        done = run(["bash", ".ci/run"], tmp_path / "repo", PATH=str(path))
+        assert not cache.exists()  # what failed in an earlier run decides nothing
+        calls = (tmp_path / "repo/calls").read_text().splitlines()
+        return done.returncode, done.stdout, calls
+
+    go.folder = tmp_path / "repo"
+    return go
+
+
+LAST_FAILED = "PYTEST_OPTIONS=--last-failed --last-failed-no-failures=none"
+ONCE = "[ $# -gt 1 ] || case $1 in {}) {} ;; esac"  # at the first attempt only
+
+
+def test_ci_fails_where_a_test_fails_twice_and_shows_every_log(ci):
+    code = 'case $1 in test-servers) status=2 ;; test-large) sleep 1; echo "large says" ;; esac'
+    status, said, calls = ci(code)
+    assert status == 1
+    assert "large says" in said and calls.index("end test-large") < calls.index(
+        f"begin test-servers {LAST_FAILED}"
+    )
+
+
+def test_ci_tries_again_what_failed_by_itself(ci):
+    status, _, calls = ci(ONCE.format("test-servers | test-large", "status=2"))
+    assert status == 0
+    again = [call for call in calls if LAST_FAILED in call]
+    first = calls[: calls.index(again[0])]
+    assert {"end test-servers", "end test-large"} < set(first)
+    assert again == [
+        f"{what} {name} {LAST_FAILED}"
+        for name in ("test-servers", "test-large")
+        for what in ("begin", "end")
+    ]
+    assert calls[-2:] == ["begin test-browser", "end test-browser"]
+
+
+def test_ci_fails_where_a_group_hangs(ci):
+    code = ONCE.format("test-large", "sleep 100")
+    status, said, calls = ci(code, lambda text: re.sub(r"first large \d+", "first large 1", text))
+    assert status == 1 and "make test-large hung, or was killed" in said
+    assert not [call for call in calls if LAST_FAILED in call]
+
+
+def test_ci_that_is_ended_leaves_nothing_running(ci):
+    # The make of the servers' tests ends the script itself, as a cancelled run is ended.
+    code = """case $1 in
+        test-large) echo $$ > large; exec sleep 100 ;;
+        test-servers) while [ ! -s large ]; do sleep 0.1; done; kill "$CI_PID"; exec sleep 100 ;;
+    esac"""
+    status, _, calls = ci(
+        code, lambda text: text.replace("set -euo pipefail", "set -euo pipefail; export CI_PID=$$")
+    )
+    assert status == -signal.SIGTERM
+    assert "begin test-servers" in calls
+    large = int((ci.folder / "large").read_text())
+    for _ in range(100):
+        if not psutil.pid_exists(large):
+            return
+        time.sleep(0.1)
+    raise AssertionError("make test-large goes on")
