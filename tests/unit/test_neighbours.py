@@ -170,12 +170,16 @@ def test_onnxruntime_leaves_no_id_of_this_machine(tmp_path):
     code += "graph = h.make_graph([node], 'g', [value], [other]); "
     code += "model = h.make_model_gen_version(graph, opset_imports=[h.make_opsetid('', 18)]); "
     code += "onnxruntime.InferenceSession(model.SerializeToString())"
-    for first, kept in (("", True), ("import helpers; ", False)):
-        home = tmp_path / str(kept)
+    written = {}
+    for first in ("", "import helpers; "):
+        home = tmp_path / (first or "raw")
         home.mkdir()
         without = {"HOME": str(home), "XDG_CACHE_HOME": "", "ORT_DISABLE_TELEMETRY": ""}
         assert run("-c", code.format(first), **without) == ("", 0)
-        assert bool(list(home.rglob("deviceid"))) is kept
+        written[first] = list(home.rglob("deviceid"))
+    assert written["import helpers; "] == []
+    if not written[""]:
+        pytest.skip("this onnxruntime writes no id, with or without the helpers")
 
 
 # Proxies -------------------------------------------------------------------------------------
@@ -214,6 +218,7 @@ def test_a_milvus_on_this_machine_is_not_asked_through_a_proxy(
 
 def test_a_milvus_elsewhere_is_and_the_proxy_is_named(dead_proxy, monkeypatch):
     monkeypatch.setenv("MILVUS_URI", "http://milvus.invalid:19530")
+    monkeypatch.setattr(services, "CONNECT_SECONDS", 1)
     with pytest.raises(TutorialError) as error:
         services.connect_milvus()
     said = str(error.value)

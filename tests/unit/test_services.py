@@ -234,6 +234,7 @@ def test_who_comes_while_the_last_user_stops_the_servers_gets_new_ones(build, mo
         comers.append(python(USES))
         comer = psutil.Process(comers[0].pid)
         while not [file for file in comer.open_files() if file.path.endswith("users.lock")]:
+            assert comers[0].poll() is None
             time.sleep(0.01)
         time.sleep(0.3)  # enough to ask for the old server, if it were let in
         stop()
