@@ -18,6 +18,9 @@ from helpers import TutorialError, neighbours, services
 from helpers.datasets import _fetch_error
 from helpers.settings import ROOT, load_settings, masked
 
+sys.path.append(str(ROOT / "tools"))
+import run_notebooks as runner  # noqa: E402
+
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PROXIES = [
     case(name)
@@ -325,8 +328,6 @@ def written(path):
 
 
 def test_a_notebook_runs_on_this_python_and_shows_its_figures(tmp_path, foreign, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    runner = __import__("run_notebooks")
     for name, value in foreign.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
