@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import nbformat
@@ -103,20 +104,21 @@ def test_an_address_is_taken_as_it_is(monkeypatch, setting, value):
     assert "S3cret" not in masked(value)
 
 
-@pytest.mark.parametrize(
-    "command", [("-m", "helpers.services", "stop"), ("tools/run_notebooks.py",), ("tools/lab.py",)]
-)
-def test_the_commands_say_it_before_pymilvus_does(command):
-    said, status = run(*command, MILVUS_URI="root:S3cret@host:19530")
-    assert status == 1 and said.startswith("MILVUS_URI=") and "unset it" in said
-    assert "\n" not in said and "S3cret" not in said
+def test_the_commands_say_it_before_pymilvus_does():
+    commands = ("-m", "helpers.services", "stop"), ("tools/run_notebooks.py",), ("tools/lab.py",)
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(run, *each, MILVUS_URI="root:S3cret@host:19530") for each in commands]
+    for said, status in (each.result() for each in runs):
+        assert status == 1 and said.startswith("MILVUS_URI=") and "unset it" in said
+        assert "\n" not in said and "S3cret" not in said
 
 
-@pytest.mark.parametrize("name", ["MILVUS_URI", "MILVUS_DEFAULT_CONNECTION", "MILVUS_CONN_TIMEOUT"])
-def test_pymilvus_reads_nothing_when_it_is_imported(name):
-    code = "import helpers, os, pymilvus.settings as p; "
-    code += f"print(p.Config.MILVUS_URI or 'nothing', os.environ[{name!r}])"
-    assert run("-c", code, **{name: "root:S3cret@host"}) == ("nothing root:S3cret@host", 0)
+def test_pymilvus_reads_nothing_when_it_is_imported():
+    names = ("MILVUS_URI", "MILVUS_DEFAULT_CONNECTION", "MILVUS_CONN_TIMEOUT")
+    code = "import helpers, os, pymilvus.settings as p; print(p.Config.MILVUS_URI or 'nothing', "
+    code += f"*(os.environ[name] for name in {names}))"
+    values = dict.fromkeys(names, "root:S3cret@host")  # none is an address or a number
+    assert run("-c", code, **values) == ("nothing" + 3 * " root:S3cret@host", 0)
 
 
 # .env ----------------------------------------------------------------------------------------
@@ -130,7 +132,9 @@ def test_no_dotenv_is_loaded(tmp_path):
     without = {"PYTHON_DOTENV_DISABLED": ""}  # as in a shell that does not have it
     raw, _ = run("-c", code.format(""), cwd=tmp_path, **without)
     ours, _ = run("-c", code.format("helpers, "), cwd=tmp_path, **without)
-    assert raw == "['MILVUS_URI', 'REDIS_PASSWORD']" and ours == "[]"
+    assert ours == "[]"
+    if raw == "[]":
+        pytest.skip("this pymilvus loads no .env, with or without the helpers")
 
 
 def test_no_test_reaches_a_server_that_the_shell_or_a_dotenv_names(tmp_path):
