@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from helpers.conversion import onnx_model
 from helpers.services import stop_services
 from helpers.settings import ROOT, load_settings
 
+# isort: split
+from pymilvus.client import grpc_handler
+
 SETTINGS = ("DATASET", "MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL", "COCO_BASE_URL", "DATA_DIR")
 BUILD_DIR = load_settings().build_dir  # before a test changes it: models are converted there once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_looks():
+    """pymilvus looks every half second whether an index is built; those of the tests are small."""
+    hasty = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(seconds / 50))
+    with pytest.MonkeyPatch.context() as client:
+        client.setattr(grpc_handler, "time", hasty)
+        yield
 
 
 @pytest.fixture(scope="session")

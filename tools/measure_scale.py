@@ -44,6 +44,7 @@ LOAD_ROWS = 100_000
 LOAD_SECONDS = 60
 SEARCHERS = 4
 INSERT_ROWS = 200
+HANG_SECONDS = 600  # for one call, and for calls that are still missing when time is up
 COLLECTION = "load"
 
 
@@ -113,12 +114,15 @@ def grown(
     print(table.to_string(), flush=True)
 
 
-def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> dict[str, Any]:
+def sustained_load(
+    uri: str, vectors: np.ndarray, rows: int, seconds: float, least: int = 1
+) -> dict[str, Any]:
     """Search from several threads while another one inserts.
 
     uri: of a Milvus server; vectors: float32 [n, d], of which the first `rows` are stored and
-    indexed (HNSW) beforehand. The rest are inserted, 200 rows a call, call after call, for at most
-    `seconds`, while four threads search for one vector at a time.
+    indexed (HNSW) beforehand. The rest are inserted, 200 rows a call, call after call, while four
+    threads search for one vector at a time: for `seconds`, and until each thread has made `least`
+    calls; an error or a hang ends it too.
 
     Returns counts, rates and latencies in ms; `errors` lists what went wrong in any thread,
     `rows_expected` and `rows_found` are the rows afterwards. `found_itself` is the share of
@@ -134,20 +138,27 @@ def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> 
     errors: list[str] = []
     inserted = 0
 
+    def over() -> bool:
+        late = time.monotonic() - end
+        done = min(map(len, [inserts, *latencies])) >= least
+        return late > 0 and (done or bool(errors) or late > HANG_SECONDS)
+
     def insert() -> None:
         nonlocal inserted
-        while time.monotonic() < end and (start := rows + inserted) < len(vectors):
+        while not over() and (start := rows + inserted) < len(vectors):
             batch = vectors[start : start + INSERT_ROWS]
             began = time.perf_counter()
             answer = client.insert(
-                COLLECTION, [{"id": start + n, "vector": v} for n, v in enumerate(batch)]
+                COLLECTION,
+                [{"id": start + n, "vector": v} for n, v in enumerate(batch)],
+                timeout=HANG_SECONDS,
             )
             inserts.append(time.perf_counter() - began)
             inserted += answer["insert_count"]
 
     def search(searcher: int) -> None:
         own, random = MilvusClient(uri), np.random.default_rng(searcher)
-        while time.monotonic() < end:
+        while not over():
             row = int(random.integers(rows))
             began = time.perf_counter()
             [hits] = own.search(
@@ -156,6 +167,7 @@ def sustained_load(uri: str, vectors: np.ndarray, rows: int, seconds: float) -> 
                 limit=10,
                 search_params={"metric_type": "L2", "params": {"ef": 64}},
                 consistency_level="Eventually",
+                timeout=HANG_SECONDS,
             )
             latencies[searcher].append(time.perf_counter() - began)
             if len(hits) != 10:

@@ -13,6 +13,9 @@ from helpers.datasets import open_dataset
 from helpers.extraction import extract
 from helpers.settings import ROOT, load_settings
 
+sys.path.append(str(ROOT / "tools"))
+import pages  # noqa: E402
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 PAGES = ["index", "gallery", *(path.stem for path in NOTEBOOKS)]
 DESKTOP, PHONE = (1300, 900), (360, 740)
@@ -34,14 +37,7 @@ def vectors(dataset):
 
 
 @pytest.fixture(scope="module")
-def pages():
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setattr(sys, "path", [*sys.path, str(ROOT / "tools")])
-        return __import__("pages")
-
-
-@pytest.fixture(scope="module")
-def site(pages, dataset, vectors, tmp_path_factory):
+def site(dataset, vectors, tmp_path_factory):
     """The folder with all pages, of the notebooks as committed."""
     folder = tmp_path_factory.mktemp("html")
     chapters = [pages.chapter(path) for path in NOTEBOOKS]
@@ -206,7 +202,7 @@ def test_without_javascript_everything_is_there(visit, dataset):
     assert page.locator("form").is_hidden()
 
 
-def test_the_index_shows_what_is_new_by_itself(browser, pages, dataset, tmp_path):
+def test_the_index_shows_what_is_new_by_itself(browser, dataset, tmp_path):
     chapters = [pages.chapter(path) for path in NOTEBOOKS[:2]]
     (tmp_path / "00_quick_start.html").touch()
     notes = {chapters[1].stem: "running now"}

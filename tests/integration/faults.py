@@ -63,6 +63,7 @@ def plain(message: str) -> str:
     """The message without what differs from run to run."""
     message = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", message)
     message = re.sub(r"photos_[0-9a-f]{8}", "photos", message)
+    message = re.sub(r"-[0-9a-f]{12}\b", "-…", message)  # of a model file, in its cache's name
     return re.sub(r"\{.*?\}", "{…}", message)  # a whole recipe
 
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from faults import build_fixture  # noqa: F401 (a fixture)
 from real_servers import IN_NAMESPACE, CannotRun, milvus_program  # tools/, through conftest.py
 
 from helpers.settings import ROOT
@@ -87,19 +88,14 @@ def python_with_ray():
 
 
 @pytest.mark.parametrize("where", ["local", "cluster"])
-def test_ray_stores_what_the_single_process_stores(
-    clean_settings, python_with_ray, tmp_path, where
-):
+def test_ray_stores_what_the_single_process_stores(build, clean_settings, python_with_ray, where):
     """Ray listens on every interface, so all of this runs in a network namespace of its own."""
     try:
         milvus_program()
     except CannotRun as error:
         pytest.skip(str(error))
-    made = ROOT / "build/test"
-    if not (made / "models").is_dir():
-        pytest.skip("build/test has no converted models: run `make test` first")
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build/models").symlink_to(made / "models")
+    if not list((build / "models").glob("vgg16-article-fp32.onnx")):
+        pytest.skip("BUILD_DIR has no converted VGG16: run `make test` first")
     clean_settings.setenv("DATASET", "sample")
     # Processes of its own as well, so that a cluster ends with the script.
     isolated = [*IN_NAMESPACE[:-1], "--pid", "--fork", "--kill-child", "--mount-proc", "--"]

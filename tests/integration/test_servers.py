@@ -20,7 +20,7 @@ from helpers.settings import ROOT, TutorialError, load_settings
 
 sys.path.append(str(ROOT / "tests/unit"))
 import test_hybrid  # noqa: E402
-from faults import SETTINGS, photos_fixture  # noqa: E402, F401 (a fixture)
+from faults import BUILD_DIR, SETTINGS, photos_fixture  # noqa: E402, F401 (a fixture)
 from test_stores import *  # noqa: E402, F403
 
 MODELS = ("resnet50", "vgg16")
@@ -65,11 +65,18 @@ def idle_client(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """A build folder that holds `build/test`'s models and vectors, where there are any."""
+    """A build folder that holds `BUILD_DIR`'s models and vectors, where there are any.
+
+    Other tests may be writing there: what is not whole yet, and their locks, stay behind.
+    """
     folder = tmp_path_factory.mktemp("made")
-    for name in ("models", "vectors"):
-        if (there := ROOT / "build/test" / name).is_dir():
-            shutil.copytree(there, folder / name)
+    (folder / "models").mkdir()
+    for file in (BUILD_DIR / "models").glob("*.onnx"):
+        shutil.copy(file, folder / "models")
+    for cache in (BUILD_DIR / "vectors").glob("*-article-*"):
+        (folder / "vectors" / cache.name).mkdir(parents=True)
+        for name in ("keys", "vectors"):  # a vector is written before its key
+            shutil.copy(cache / name, folder / "vectors" / cache.name)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
@@ -14,16 +15,12 @@ from PIL import Image
 from helpers.datasets import open_dataset
 from helpers.settings import ROOT
 
+sys.path.append(str(ROOT / "tools"))
+import pages  # noqa: E402
+
 HOSTILE_LABEL = "<script>alert(1)<"  # a folder's name cannot hold a slash
 WIDGET = "application/vnd.jupyter.widget-view+json"
 HOSTILE_NAME = '"><img src=x onerror=alert(1)> & {{ 7 * 7 }}'
-
-
-@pytest.fixture(scope="module")
-def pages():
-    with pytest.MonkeyPatch.context() as environment:
-        environment.syspath_prepend(str(ROOT / "tools"))
-        return __import__("pages")
 
 
 def dataset_of(folder, labels):
@@ -48,7 +45,7 @@ def parsed(page):
     return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
-def test_two_runs_that_end_at_once_write_all_small_photos(pages, tmp_path):
+def test_two_runs_that_end_at_once_write_all_small_photos(tmp_path):
     dataset, folder = dataset_of(tmp_path / "photos", ["cat"] * 30), tmp_path / "html/photos"
     with ThreadPoolExecutor(4) as pool:
         for run in [pool.submit(pages.write_photos, folder, dataset.records) for _ in range(8)]:
@@ -56,7 +53,7 @@ def test_two_runs_that_end_at_once_write_all_small_photos(pages, tmp_path):
     assert {file.stem for file in folder.iterdir()} == {str(record.id) for record in dataset}
 
 
-def test_the_gallery_shows_the_rankings(pages, tmp_path):
+def test_the_gallery_shows_the_rankings(tmp_path):
     dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 10)
     vectors = two_models(len(dataset))
     told = pages.write_gallery(tmp_path / "html", dataset, vectors)
@@ -86,7 +83,7 @@ def test_the_gallery_shows_the_rankings(pages, tmp_path):
             assert photo.size == pages.PHOTO_SIZE and image["alt"]
 
 
-def test_hostile_names_and_labels_stay_text(pages, tmp_path):
+def test_hostile_names_and_labels_stay_text(tmp_path):
     labels = [HOSTILE_LABEL, "'+\"", "a&b"] * 2
     dataset = dataset_of(tmp_path / "photos", labels)
     told = pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
@@ -105,7 +102,7 @@ def test_hostile_names_and_labels_stay_text(pages, tmp_path):
     assert alts == {path.name for path in unlabelled.paths}
 
 
-def test_without_labels_nothing_is_called_right_or_wrong(pages, tmp_path):
+def test_without_labels_nothing_is_called_right_or_wrong(tmp_path):
     dataset = dataset_of(tmp_path / "photos", [""] * 6)
     told = pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
     page = parsed(tmp_path / "html/gallery.html")
@@ -113,9 +110,7 @@ def test_without_labels_nothing_is_called_right_or_wrong(pages, tmp_path):
     assert not re.search("[✓✗]", page.main.text)
 
 
-def test_of_a_large_dataset_some_queries_are_shown_and_the_page_says_so(
-    pages, tmp_path, monkeypatch
-):
+def test_of_a_large_dataset_some_queries_are_shown_and_the_page_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "MOST_QUERIES", 5)
     dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 10)
     pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
@@ -128,7 +123,7 @@ def test_of_a_large_dataset_some_queries_are_shown_and_the_page_says_so(
     assert used == {f"photos/{path.name}" for path in (tmp_path / "html/photos").iterdir()}
 
 
-def test_photos_of_another_dataset_do_not_stay(pages, tmp_path):
+def test_photos_of_another_dataset_do_not_stay(tmp_path):
     for name in ("one", "two"):
         dataset = dataset_of(tmp_path / name, [name] * 6)
         pages.write_gallery(tmp_path / "html", dataset, two_models(6))
@@ -157,7 +152,7 @@ DOT = '<svg xmlns="http://www.w3.org/2000/svg"><circle r="1"/></svg>'
 
 
 @pytest.fixture(scope="module")
-def page(pages, tmp_path_factory):
+def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("html")
     for stem, title in (("1_a", "# 1 · Test"), ("2_b", "# 2 · Next")):
         cells = CELLS if stem == "1_a" else [new_markdown_cell(title)]
@@ -204,7 +199,7 @@ def test_a_picture_beside_the_notebook_is_inside_the_page(page):
     assert kind == "data:image/svg+xml;base64" and base64.b64decode(content).decode() == DOT
 
 
-def test_links_come_with_the_pages_they_lead_to(pages, tmp_path):
+def test_links_come_with_the_pages_they_lead_to(tmp_path):
     paths = [tmp_path / f"{stem}.ipynb" for stem in ("1_a", "2_b", "3_c")]
     cells = [new_markdown_cell("# 1 · Any"), new_markdown_cell("On to [c](3_c.ipynb).")]
     for path in paths:
@@ -227,7 +222,7 @@ def test_links_come_with_the_pages_they_lead_to(pages, tmp_path):
     assert back["href"] == "1_a.html"
 
 
-def test_the_index_while_notebooks_are_still_running(pages, tmp_path):
+def test_the_index_while_notebooks_are_still_running(tmp_path):
     chapters = [
         pages.Chapter(stem, number, f"About {stem}", "", tmp_path)
         for stem, number in (("00_q", "0"), ("01_a", "1"), ("02_b", "2"))
@@ -245,12 +240,12 @@ def test_the_index_while_notebooks_are_still_running(pages, tmp_path):
     assert "still running" not in page.text and not page.select("script, .note")
 
 
-def test_a_widget_says_how_to_get_it(page, pages):
+def test_a_widget_says_how_to_get_it(page):
     assert "make lab" in page.main.text
     assert "widget-view" not in str(page)
 
 
-def test_no_template_or_page_names_another_host(page, pages):
+def test_no_template_or_page_names_another_host(page):
     for file in pages.TEMPLATES.iterdir():
         assert "http" not in file.read_text(encoding="utf-8").replace("http-equiv", "")
     assert "cdn" not in str(page) and not page.select("script, link[href^=http]")

@@ -14,20 +14,17 @@ import time
 import nbformat
 import psutil
 import pytest
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import results, services
 from helpers.datasets import open_dataset
 from helpers.settings import ROOT
 
+sys.path.append(str(ROOT / "tools"))
+import run_notebooks as runner  # noqa: E402
+
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with pytest.MonkeyPatch.context() as environment:
-        environment.syspath_prepend(str(ROOT / "tools"))
-        return __import__("run_notebooks")
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def notebook(path, *code):
     return path
 
 
-def test_a_notebook_that_needs_labels_does_not_stop_the_others(runner, folder, capsys):
+def test_a_notebook_that_needs_labels_does_not_stop_the_others(folder, capsys):
     stops = notebook(
         folder / "a.ipynb",
         "from helpers.settings import NeedsLabels\nraise NeedsLabels('no labels here')",
@@ -61,7 +58,7 @@ def test_a_notebook_that_needs_labels_does_not_stop_the_others(runner, folder, c
     assert '<a rel="next" href="b.html">' in (pages / "a.html").read_text()
 
 
-def test_pages_and_index_are_there_after_the_first_notebook(runner, folder, monkeypatch, capsys):
+def test_pages_and_index_are_there_after_the_first_notebook(folder, monkeypatch, capsys):
     monkeypatch.setattr(runner, "NETWORKS", {**runner.NETWORKS, "third": None})
     monkeypatch.setattr(runner.weights, "load_weights", lambda name: print("weights of", name))
     other = open_dataset("sample")
@@ -99,12 +96,12 @@ def test_pages_and_index_are_there_after_the_first_notebook(runner, folder, monk
         assert f'<a rel="next" href="{following}.html">' in (pages / f"{page}.html").read_text()
 
 
-def test_the_gallery_is_written_after_a_notebook_that_exists(runner):
+def test_the_gallery_is_written_after_a_notebook_that_exists():
     for stem in (runner.QUICK_START, runner.GALLERY_AFTER):
         assert (ROOT / f"notebooks/{stem}.ipynb").exists()
 
 
-def test_an_error_stops_the_run_with_its_message(runner, folder, capsys):
+def test_an_error_stops_the_run_with_its_message(folder, capsys):
     fails = notebook(
         folder / "a.ipynb",
         "from helpers import TutorialError\nraise TutorialError('do this instead')",
@@ -120,7 +117,7 @@ def test_an_error_stops_the_run_with_its_message(runner, folder, capsys):
     assert 'href="a.html"' in index and "b.html" not in index and "still running" not in index
 
 
-def test_update_writes_executed_notebooks_without_traces(runner, folder):
+def test_update_writes_executed_notebooks_without_traces(folder):
     path = notebook(folder / "a.ipynb", "print(6 * 7)")
     assert runner.run([path], update=True) == 0
     written = nbformat.read(path, as_version=4)
@@ -137,9 +134,17 @@ def test_update_writes_executed_notebooks_without_traces(runner, folder):
     ],
 )
 def test_a_kernel_that_dies_or_takes_too_long_ends_the_run_in_one_sentence(
-    runner, folder, monkeypatch, capsys, code, message
+    folder, monkeypatch, capsys, code, message
 ):
-    monkeypatch.setattr(runner, "CELL_SECONDS", 5)
+    def impatient(*args, timeout, **options):
+        assert timeout == runner.CELL_SECONDS
+        seconds = {code: 1}  # for this cell; the others have the time that they need
+        return NotebookClient(
+            *args, timeout_func=lambda cell: seconds.get(cell.source, timeout), **options
+        )
+
+    if "sleep" in code:
+        monkeypatch.setattr(runner, "NotebookClient", impatient)
     fails = notebook(folder / "a.ipynb", "print(6 * 7)", code, "print('never')")
     assert runner.run([fails], update=False) == 1
     shown = capsys.readouterr()
@@ -191,7 +196,7 @@ def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):
     assert "still running" not in index
 
 
-def test_a_terminal_shows_a_bar_that_gives_way_to_the_seconds(runner, folder, monkeypatch):
+def test_a_terminal_shows_a_bar_that_gives_way_to_the_seconds(folder, monkeypatch):
     path = notebook(folder / "a.ipynb", "import time; time.sleep(0.5)", "time.sleep(0.5)")
     screen, terminal_end = pty.openpty()
     termios.tcsetwinsize(terminal_end, (24, 100))

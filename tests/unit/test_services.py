@@ -94,7 +94,7 @@ def test_a_server_that_is_busy_is_not_given_up(build, monkeypatch):
         connect()
         busy = services.running_services()[number]
         os.kill(busy.pid, signal.SIGSTOP)
-        again = threading.Timer(1, os.kill, (busy.pid, signal.SIGCONT))
+        again = threading.Timer(0.5, os.kill, (busy.pid, signal.SIGCONT))
         again.start()
         connect()
         again.join()
@@ -133,12 +133,16 @@ def test_a_build_folder_that_is_the_temp_folder_keeps_its_data(build, monkeypatc
 
 def test_a_server_that_is_being_started_is_stopped_when_it_answers(build):
     starter = python(
-        "from pathlib import Path\nimport time\nfrom helpers import services\nsleep = time.sleep\n"
-        "time.sleep = lambda _: (print('started', flush=True), sleep(2))\nprint(redis_url())"
+        "import time\nsleep, waits = time.sleep, [input]\n"
+        "time.sleep = lambda seconds: waits.pop()('started\\n') if waits else sleep(seconds)\n"
+        "print(redis_url())"
     )
     assert starter.stdout.readline() == "started\n"
     assert services.running_services() == []
+    goes_on = threading.Timer(0.5, lambda: print(file=starter.stdin, flush=True))
+    goes_on.start()
     assert services.stop_services() == ["redis"]
+    goes_on.join()
     assert "unix://" in starter.communicate()[0]
     assert services.running_services() == [] == services.stop_services()
 
@@ -251,6 +255,7 @@ def test_who_comes_while_the_last_user_stops_the_servers_gets_new_ones(build, mo
         comers.append(python(USES))
         comer = psutil.Process(comers[0].pid)
         while not [file for file in comer.open_files() if file.path.endswith("users.lock")]:
+            assert comers[0].poll() is None
             time.sleep(0.01)
         time.sleep(0.3)  # enough to ask for the old server, if it were let in
         stop()
