@@ -258,9 +258,10 @@ def test_likeness():
 
 @pytest.mark.parametrize("precision", conversion.PRECISIONS)
 def test_what_is_no_number_is_not_kept(precision):
-    nan = {"embedding": np.full((2, 2), np.nan, np.float32)}
-    with pytest.raises(TutorialError, match="was not kept"):
-        conversion.check(embedding_model("vgg16"), precision, nan, nan)
+    nan, ones = ({"embedding": np.full((2, 2), value, np.float32)} for value in (np.nan, 1))
+    for expected, found in ((nan, ones), (ones, nan), (nan, nan)):
+        with pytest.raises(TutorialError, match="was not kept"):
+            conversion.check(embedding_model("vgg16"), precision, expected, found)
 
 
 def test_a_network_that_does_not_bear_int8_leads_to_fp32():
