@@ -553,6 +553,13 @@ def test_ci_tries_again_what_failed_by_itself(ci):
     assert calls[-2:] == ["begin test-browser", "end test-browser"]
 
 
+def test_ci_leaves_sigint_to_the_tests(ci):
+    code = "trap 'echo heeded by $1 >> calls' INT; kill -INT $$"
+    _, _, calls = ci(code)
+    for name in ("test-servers", "test-large", "test-browser"):
+        assert f"heeded by {name}" in calls
+
+
 def test_ci_fails_where_a_group_hangs(ci):
     code = ONCE.format("test-large", "sleep 100")
     status, said, calls = ci(code, lambda text: re.sub(r"first large \d+", "first large 1", text))
@@ -563,14 +570,15 @@ def test_ci_fails_where_a_group_hangs(ci):
 def test_ci_that_is_ended_leaves_nothing_running(ci):
     # The make of the servers' tests ends the script itself, as a cancelled run is ended.
     code = """case $1 in
-        test-large) echo $$ > large; exec sleep 100 ;;
-        test-servers) while [ ! -s large ]; do sleep 0.1; done; kill "$CI_PID"; exec sleep 100 ;;
+        test-large) echo $$ > large; sleep 10 ;;
+        test-servers) while [ ! -s large ]; do sleep 0.1; done; kill "$CI_PID"; sleep 11 ;;
     esac"""
     status, _, calls = ci(
         code, lambda text: text.replace("set -euo pipefail", "set -euo pipefail; export CI_PID=$$")
     )
     assert status == -signal.SIGTERM
-    assert "begin test-servers" in calls
+    assert "begin test-servers" in calls and "end test-servers" not in calls
+    assert "end test-large" not in calls
     large = int((ci.folder / "large").read_text())
     for _ in range(100):
         if not psutil.pid_exists(large):
