@@ -5,6 +5,7 @@ sees to that, so it comes before `import pymilvus`), kernels get the environment
 """
 
 import os
+import signal
 
 from helpers.neighbours import kernel_environment
 from helpers.settings import load_settings
@@ -15,3 +16,6 @@ environment = kernel_environment(load_settings().build_dir)
 for name in set(os.environ) - set(environment):
     del os.environ[name]
 os.environ.update(environment)
+# A shell that starts the tests with & has them ignore Ctrl-C, and so would the programs they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import psutil
+
 from helpers.neighbours import kernel_environment
 from helpers.services import temporary_services
 from helpers.settings import ROOT, TutorialError, load_settings
@@ -33,8 +35,10 @@ def main() -> int:
         except KeyboardInterrupt:  # JupyterLab got the same Ctrl-C and asks its own question
             return lab.wait()
         finally:
+            kernels = [] if lab.poll() is not None else psutil.Process(lab.pid).children()
             lab.terminate()
             lab.wait()
+            psutil.wait_procs(kernels, timeout=60)  # while they end they still use the servers
 
 
 if __name__ == "__main__":

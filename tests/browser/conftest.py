@@ -156,6 +156,8 @@ def lab(environment):
     finally:
         process.terminate()
         process.wait(HANG_SECONDS)
+        left = list((copy / "build/services").glob("*.json"))
+        assert not left, "the servers stop with their last user"
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
