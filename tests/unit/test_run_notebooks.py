@@ -156,7 +156,7 @@ def test_a_kernel_that_dies_or_takes_too_long_ends_the_run_in_one_sentence(
 
 
 def test_a_kernel_that_dies_before_it_is_ready_is_told_like_one_that_dies_later(
-    runner, folder, monkeypatch
+    folder, monkeypatch
 ):
     environment = runner.kernel_environment(folder / "build")
     (folder / "modules").mkdir()
