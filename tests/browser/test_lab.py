@@ -196,12 +196,13 @@ def by_hand(
     else:
         row = [record.id for record in dataset].index(query)
         vector = extract(onnx, dataset.paths, progress=False)[row]
-    [answer] = services.connect_milvus().search(
-        collection_name(dataset.slug, variant.name, variant.preset, variant.precision),
-        data=[vector.tolist()],
-        limit=count + 1,
-        filter=f'ARRAY_CONTAINS(labels, "{category}")' if category else "",
-    )
+    with services.temporary_services():  # else this process would count as a user until it ends
+        [answer] = services.connect_milvus().search(
+            collection_name(dataset.slug, variant.name, variant.preset, variant.precision),
+            data=[vector.tolist()],
+            limit=count + 1,
+            filter=f'ARRAY_CONTAINS(labels, "{category}")' if category else "",
+        )
     found = {hit["id"]: hit["distance"] for hit in answer if hit["id"] != query}
     return dict(list(found.items())[:count])
 
