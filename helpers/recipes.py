@@ -119,7 +119,7 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
         return [round(float(score), 4) for score in found]
 
     found: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
-    for name, recipe, told in passes(len(paths)):
+    for name, recipe, told in passes():
         if told:
             report(told)
         found[name].append(scores(name, recipe))
@@ -143,7 +143,7 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
     }
 
 
-def passes(photos: int) -> Iterator[tuple[str, Recipe, str]]:
+def passes() -> Iterator[tuple[str, Recipe, str]]:
     """Every network with every recipe, and a line to show where a pass over the photos begins."""
     started, done, area = time.monotonic(), 0, sum(recipe.input_size**2 for recipe in RECIPES)
     total = len(NETWORKS) * len(RECIPES) // len(POOLINGS)
