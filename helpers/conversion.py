@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,6 @@ CONVERSION = 2
 Until 2, another project's Keras settings could get into a file."""
 LEAST_LIKENESS = {"fp32": 0.9999, "int8": 0.9}
 """Between the outputs of the file and of what it was made from, on the photos of `check`."""
-PRECISIONS = ("fp32", "int8")
 NO_SPACE = os.strerror(errno.ENOSPC)
 CHECKED = slice(None, None, 6)
 """Four of the crops of three photos that calibration has: enough to tell a wrong network."""
@@ -51,21 +51,29 @@ AXES = {"image": "NHWC", "embedding": "ND", "feature_map": "NhwD"}
 
 
 def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -> Path:
-    """The ONNX file of a registry entry, converted now unless a current one exists.
+    """`ensure_onnx` for the registry entry `name`.
+
+    Raises:
+        TutorialError: as `ensure_onnx` and `models.embedding_model`.
+    """
+    return ensure_onnx(embedding_model(name, preset, precision))
+
+
+def ensure_onnx(model: EmbeddingModel) -> Path:
+    """The ONNX file of a model, converted now unless a current one exists.
 
     The file has input `image` uint8 [N, H, W, 3] (RGB, 0–255) and outputs `embedding`
     float32 [N, d] of unit length and `feature_map` float32 [N, h, w, d], and says in its metadata
     which photo preparation it expects.
 
     Raises:
-        TutorialError: unknown name, preset or precision, no weights, or tf2onnx failed.
+        TutorialError: no weights, or tf2onnx failed.
     """
-    model = embedding_model(name, preset)
-    target = onnx_path(model, precision)
+    target = onnx_path(model)
     with writing(target.parent), locked(target.with_suffix(".lock")):
-        if is_current(target, model, precision):
+        if is_current(target, model):
             return target
-        if precision == "int8":
+        if model.precision == "int8":
             return quantized(model)
         say(f"{model.title}: converting to ONNX, half a minute …")
         folder = work_folder(model)
@@ -107,10 +115,10 @@ def quantized(model: EmbeddingModel) -> Path:
     """The INT8 file of `model`, made from its fp32 file and calibrated on photos of nobody's query.
 
     Returns:
-        `onnx_path(model, "int8")`, with the metadata of the fp32 file.
+        `onnx_path(model)`, with the metadata of the fp32 file.
     """
-    source = onnx_model(model.name, preset=model.preset)
-    target = onnx_path(model, "int8")
+    source = ensure_onnx(replace(model, precision="fp32"))
+    target = onnx_path(model)
     say_if_remade(target)
     say(f"{model.title}: quantizing to INT8, half a minute …")
     if not int8_instructions():
@@ -118,23 +126,17 @@ def quantized(model: EmbeddingModel) -> Path:
     with written_whole(target) as part:
         pixels = calibration_pixels(model.recipe)
         quantize(source, part, pixels)
-        check(model, "int8", outputs(source, pixels[CHECKED]), outputs(part, pixels[CHECKED]))
+        check(model, outputs(source, pixels[CHECKED]), outputs(part, pixels[CHECKED]))
         proto = load_onnx(part)
-        about = {"calibration_sha256": quantization_key(), **properties(model, "int8")}
+        about = {"calibration_sha256": quantization_key(), **properties(model)}
         onnx.helper.set_model_props(proto, about)
         onnx.save(proto, part)
     return target
 
 
-def onnx_path(model: EmbeddingModel, precision: str = "fp32") -> Path:
-    """Where the ONNX file of `model` lies in the build folder.
-
-    Raises:
-        TutorialError: unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise TutorialError(f"No precision {precision!r}; there are {' and '.join(PRECISIONS)}.")
-    return load_settings().build_dir / "models" / f"{model.name}-{model.preset}-{precision}.onnx"
+def onnx_path(model: EmbeddingModel) -> Path:
+    """Where the ONNX file of `model` lies in the build folder."""
+    return load_settings().build_dir / "models" / f"{model.slug}.onnx"
 
 
 def work_folder(model: EmbeddingModel) -> Path:
@@ -252,13 +254,13 @@ def add_metadata(
         )
     pixels = calibration_pixels(model.recipe)[CHECKED]
     expected = (embedder or keras_embedder(model)).predict(pixels, verbose=0)
-    check(model, "fp32", expected, outputs(converted, pixels))
+    check(model, expected, outputs(converted, pixels))
     proto = onnx.load(converted)
     for value in (*proto.graph.input, *proto.graph.output):
         for dim, letter in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
             if not dim.HasField("dim_value"):
                 dim.dim_param = letter
-    onnx.helper.set_model_props(proto, properties(model, "fp32"))
+    onnx.helper.set_model_props(proto, properties(model))
     target = onnx_path(model)
     with writing(target.parent):
         onnx.save(proto, converted)
@@ -276,7 +278,6 @@ def outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 def check(
     model: EmbeddingModel,
-    precision: str,
     expected: Mapping[str, np.ndarray],
     found: Mapping[str, np.ndarray],
 ) -> None:
@@ -287,20 +288,21 @@ def check(
     Raises:
         TutorialError: an output differs too much for at least one photo, or is missing.
     """
-    names = ("embedding",) if precision == "int8" else expected
+    names = ("embedding",) if model.precision == "int8" else expected
     lowest = min(likeness(expected[name], found.get(name)) for name in names)
-    if lowest >= LEAST_LIKENESS[precision]:
+    least = LEAST_LIKENESS[model.precision]
+    if lowest >= least:
         return
-    if precision == "int8":
+    if model.precision == "int8":
         raise TutorialError(
             f"The INT8 ONNX file of {model.title} was not kept, because this network does not bear "
             f"INT8 well enough (a cosine of {lowest:.4f} to the vectors of its fp32 file, where "
-            f'{LEAST_LIKENESS[precision]} is the least): use precision="fp32".'
+            f'{least} is the least): use precision="fp32".'
         )
     raise TutorialError(
-        f"The {precision} ONNX file of {model.title} was not kept, because it computes "
+        f"The {model.precision} ONNX file of {model.title} was not kept, because it computes "
         f"something else than what it was made from (a likeness of {lowest:.4f}, where "
-        f"{LEAST_LIKENESS[precision]} is the least): restart the kernel and run the notebook "
+        f"{least} is the least): restart the kernel and run the notebook "
         "from its first cell; if that does not help, delete .venv and `make run` installs the "
         "versions that were tested."
     )
@@ -322,35 +324,33 @@ def likeness(wanted: np.ndarray, found: np.ndarray | None) -> float:
     return float(alike.min())
 
 
-def properties(model: EmbeddingModel, precision: str) -> dict[str, str]:
+def properties(model: EmbeddingModel) -> dict[str, str]:
     """What the file says about itself in its `metadata_props`."""
     return {
         **model.description(),
-        "precision": precision,
         "package_version": helpers.__version__,
-        "cache_key": cache_key(model, precision),
+        "cache_key": cache_key(model),
     }
 
 
-def cache_key(model: EmbeddingModel, precision: str) -> str:
+def cache_key(model: EmbeddingModel) -> str:
     """A digest of everything the ONNX file depends on."""
     versions = {package: version(package) for package in ("keras", "tf2onnx", "onnx")}
     inputs = {
         **model.description(),
         **versions,
-        "precision": precision,
         "opset": OPSET,
         "axes": AXES,
         "conversion": CONVERSION,
     }
-    if precision == "int8":
+    if model.precision == "int8":
         inputs["quantization"] = quantization_key()
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def is_current(path: Path, model: EmbeddingModel, precision: str = "fp32") -> bool:
+def is_current(path: Path, model: EmbeddingModel) -> bool:
     """Whether `path` was converted from this model, these weights and these versions."""
-    return path.exists() and metadata(path).get("cache_key") == cache_key(model, precision)
+    return path.exists() and metadata(path).get("cache_key") == cache_key(model)
 
 
 def metadata(path: Path) -> dict[str, str]:

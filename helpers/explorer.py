@@ -16,9 +16,9 @@ from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
 from helpers import fusion, search, services
-from helpers.conversion import PRECISIONS, onnx_path
+from helpers.conversion import onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.models import NETWORKS, PRESETS, embedding_model
+from helpers.models import NETWORKS, PRECISIONS, PRESETS, embedding_model
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.vector_store import Hit
@@ -55,7 +55,7 @@ class Variant:
     @property
     def converted(self) -> bool:
         """Whether its ONNX file exists; else its first use takes a minute."""
-        return onnx_path(embedding_model(self.name, self.preset), self.precision).exists()
+        return onnx_path(embedding_model(self.name, self.preset, self.precision)).exists()
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ class Stores:
         if variant not in self.known:
             self.known[variant] = search.store_dataset(
                 self.dataset,
-                variant.name,
-                preset=variant.preset,
-                precision=variant.precision,
+                embedding_model(variant.name, variant.preset, variant.precision),
                 milvus=services.connect_milvus(),
                 redis=services.connect_redis(),
             )

@@ -20,6 +20,7 @@ import onnxruntime
 from helpers.conversion import metadata
 from helpers.files import locked, writing
 from helpers.images import load_pixels
+from helpers.models import Recipe, described_recipe
 from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings
 
@@ -41,15 +42,6 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """How a photo becomes pixels uint8 [input_size, input_size, 3]."""
-
-    input_size: int
-    resize: str
-    crop: bool
-
-
-@dataclass(frozen=True)
 class Embedder:
     """What turns prepared pixels into one row of numbers per photo, and where rows are kept."""
 
@@ -58,7 +50,8 @@ class Embedder:
     key: str
     """Names everything the rows depend on besides the photo."""
     dimension: int
-    preparation: Preparation
+    preparation: tuple[int, str, bool]
+    """Of a photo to pixels: `models.Recipe.preparation`."""
     load: Callable[[int], Callable[[np.ndarray], np.ndarray]] = field(compare=False)
     """Given the threads of one call, the function pixels [n, H, W, 3] → float32 [n, dimension]."""
 
@@ -115,14 +108,15 @@ def extract_many(
 
 def embedder(onnx_path: Path) -> Embedder:
     """What computes and keeps the vectors of an ONNX file."""
-    about = recipe_of(onnx_path)
+    about = contract(onnx_path)
 
     def load(threads: int) -> Callable[[np.ndarray], np.ndarray]:
         session = open_session(onnx_path, threads)
         return lambda pixels: session.run(["embedding"], {"image": pixels})[0]
 
     stem, dimension = onnx_path.stem, int(about["dimension"])
-    return Embedder(stem, about["cache_key"], dimension, preparation_of(about), load)
+    preparation = described_recipe(about).preparation
+    return Embedder(stem, about["cache_key"], dimension, preparation, load)
 
 
 def cached_vectors(
@@ -172,7 +166,7 @@ def add_missing(
     preparation = next(iter(caches)).preparation
 
     def compute(digests: list[bytes]) -> list[tuple[VectorCache, list[bytes], np.ndarray]]:
-        pixels = np.stack([prepare(photos[digest], preparation) for digest in digests])
+        pixels = np.stack([load_pixels(photos[digest], *preparation) for digest in digests])
         done = []
         for each, cache in caches.items():
             mine = [row for row, digest in enumerate(digests) if digest not in known[each]]
@@ -214,13 +208,13 @@ def run_over(
     onnx_path: Path, output: str, paths: Sequence[Path], batch_size: int
 ) -> Iterator[np.ndarray]:
     """An output of the network for photos, batch after batch."""
-    preparation = preparation_of(recipe_of(onnx_path))
+    preparation = file_recipe(onnx_path).preparation
     chunks = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     workers, threads = share_cpus(len(chunks))
     session = open_session(onnx_path, threads)
 
     def compute(chunk: Sequence[Path]) -> np.ndarray:
-        pixels = np.stack([prepare(path, preparation) for path in chunk])
+        pixels = np.stack([load_pixels(path, *preparation) for path in chunk])
         return session.run([output], {"image": pixels})[0]
 
     yield from ahead(compute, chunks, workers)
@@ -254,16 +248,6 @@ def ahead(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def prepare(path: Path, preparation: Preparation) -> np.ndarray:
-    """The pixels uint8 [H, W, 3] of a photo."""
-    return load_pixels(path, preparation.input_size, preparation.resize, preparation.crop)
-
-
-def preparation_of(about: dict[str, str]) -> Preparation:
-    """The preparation that a file's metadata asks for."""
-    return Preparation(int(about["input_size"]), about["resize"], about["crop"] == "true")
 
 
 def open_session(onnx_path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
@@ -323,8 +307,13 @@ def _report_once(provider: str, reason: str) -> None:
     )
 
 
-def recipe_of(onnx_path: Path) -> dict[str, str]:
-    """The file's metadata: how photos are prepared for it.
+def file_recipe(onnx_path: Path) -> Recipe:
+    """How photos are prepared for a file and its feature map is pooled."""
+    return described_recipe(contract(onnx_path))
+
+
+def contract(onnx_path: Path) -> dict[str, str]:
+    """The file's metadata, checked to say how photos are prepared for it.
 
     Raises:
         TutorialError: it carries none, so nobody could know which pixels it expects.

@@ -1,11 +1,11 @@
-"""`EmbeddingModel` entries: which network, and the recipe that turns a photo into its vector.
+"""Which vector a photo gets: an `EmbeddingModel` is a network with a recipe at a precision.
 
 Adding a model is adding an entry: a `Network` (how Keras builds it) and a recipe in `PRESETS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -45,13 +45,33 @@ class Recipe:
     pooling: str
     """`max`, `average` or `gem` (generalised mean, p = 3) over the feature map's places."""
 
+    @property
+    def preparation(self) -> tuple[int, str, bool]:
+        """What decides the pixels uint8 [input_size, input_size, 3], as `load_pixels` takes it."""
+        return self.input_size, self.resize, self.crop
+
+    def description(self) -> dict[str, str]:
+        """The recipe as strings; `described_recipe` is the inverse."""
+        return {key: str(value).lower() for key, value in asdict(self).items()}
+
+
+def described_recipe(description: Mapping[str, str]) -> Recipe:
+    """The recipe that a `description`, such as an ONNX file's metadata, states."""
+    return Recipe(
+        input_size=int(description["input_size"]),
+        resize=description["resize"],
+        crop=description["crop"] == "true",
+        pooling=description["pooling"],
+    )
+
 
 @dataclass(frozen=True)
 class EmbeddingModel:
-    """A network with a recipe: everything that decides which vector a photo gets."""
+    """A network with a recipe at a precision: everything that decides which vector a photo gets."""
 
     name: str
     preset: str
+    precision: str
     network: Network
     recipe: Recipe
 
@@ -63,13 +83,23 @@ class EmbeddingModel:
     def dimension(self) -> int:
         return self.network.dimension
 
+    @property
+    def label(self) -> str:
+        """Told from all others by a reader: `ResNet50 · article · fp32`."""
+        return f"{self.title} · {self.preset} · {self.precision}"
+
+    @property
+    def slug(self) -> str:
+        """Told from all others in names of files and keys: `resnet50-article-fp32`."""
+        return f"{self.name}-{self.preset}-{self.precision}"
+
     def description(self) -> dict[str, str]:
-        """Name, preset, recipe and weights as strings, as written into the ONNX file."""
-        recipe = {key: str(value).lower() for key, value in asdict(self.recipe).items()}
+        """Name, preset, precision, recipe and weights as strings, as written into the ONNX file."""
         return {
             "model": self.name,
             "preset": self.preset,
-            **recipe,
+            "precision": self.precision,
+            **self.recipe.description(),
             "preprocessing": self.network.preprocessing,
             "dimension": str(self.dimension),
             "weights_sha256": self.network.weights_sha256,
@@ -110,6 +140,8 @@ NETWORKS = {
     ),
 }
 
+PRECISIONS = ("fp32", "int8")
+
 ARTICLE = Recipe(input_size=224, resize="nearest", crop=False, pooling="max")
 
 PRESETS = {
@@ -122,14 +154,16 @@ PRESETS = {
 }
 
 
-def embedding_model(name: str, preset: str = "article") -> EmbeddingModel:
-    """The registry entry `name` with its recipe under `preset`.
+def embedding_model(name: str, preset: str = "article", precision: str = "fp32") -> EmbeddingModel:
+    """The registry entry `name` with its recipe under `preset`, at a precision.
 
     Raises:
-        TutorialError: there is no such model or preset.
+        TutorialError: there is no such model, preset or precision.
     """
     if name not in NETWORKS:
         raise TutorialError(f"No model named {name!r}; the registry has {', '.join(NETWORKS)}.")
     if name not in PRESETS.get(preset, {}):
         raise TutorialError(f"No preset {preset!r} for {name}; there are {', '.join(PRESETS)}.")
-    return EmbeddingModel(name, preset, NETWORKS[name], PRESETS[preset][name])
+    if precision not in PRECISIONS:
+        raise TutorialError(f"No precision {precision!r}; there are {' and '.join(PRECISIONS)}.")
+    return EmbeddingModel(name, preset, precision, NETWORKS[name], PRESETS[preset][name])

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
+from helpers.models import EmbeddingModel
 from helpers.services import answering
 from helpers.settings import TutorialError
 
 
-def paths_key(dataset: str, model: str, preset: str, precision: str) -> str:
+def paths_key(dataset_slug: str, model: EmbeddingModel) -> str:
     """Name of the hash that holds the paths of one dataset as stored for one model."""
-    return f"image-search:{dataset}:{model}-{preset}-{precision}:paths"
+    return f"image-search:{dataset_slug}:{model.slug}:paths"
 
 
 @answering("redis")

@@ -11,7 +11,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from helpers import evaluation, results
 from helpers.conversion import onnx_model
 from helpers.datasets import ImageDataset
 from helpers.explanation import GEM_POWER, pool
-from helpers.extraction import Embedder, Preparation, cached_vectors, open_session, recipe_of
+from helpers.extraction import Embedder, cached_vectors, contract, open_session
 from helpers.files import written_whole
 from helpers.images import RESIZE
 from helpers.models import NETWORKS, Recipe, embedding_model
@@ -59,8 +58,8 @@ def recipe_vectors(
     Returns:
         float32 [len(paths), d], unit length.
     """
-    about = recipe_of(onnx_path)
-    preparation = {key: str(value).lower() for key, value in asdict(recipe).items()}
+    about = contract(onnx_path)
+    preparation = recipe.description()
     pooling = preparation.pop("pooling")
     key = json.dumps([about["cache_key"], preparation, POOLINGS, GEM_POWER], sort_keys=True)
     dimension = int(about["dimension"])
@@ -68,7 +67,7 @@ def recipe_vectors(
         stem=f"{about['model']}-{'-'.join(preparation.values())}",
         key=hashlib.sha256(key.encode()).hexdigest(),
         dimension=len(POOLINGS) * dimension,
-        preparation=Preparation(recipe.input_size, recipe.resize, recipe.crop),
+        preparation=recipe.preparation,
         load=lambda threads: functools.partial(pooled_ways, open_session(onnx_path, threads)),
     )
     [rows] = cached_vectors([all_poolings], paths, progress=progress)

@@ -13,10 +13,10 @@ import redis
 from pymilvus import MilvusClient
 
 from helpers import path_store, vector_store
-from helpers.conversion import onnx_model
+from helpers.conversion import ensure_onnx
 from helpers.datasets import ImageDataset
 from helpers.extraction import embed, open_session
-from helpers.models import embedding_model
+from helpers.models import EmbeddingModel
 from helpers.services import connect_milvus, milvus_uri
 from helpers.settings import TutorialError, load_settings, relative_path, resolve
 
@@ -96,14 +96,12 @@ class Embedder:
 
 def store_with_ray(
     dataset: ImageDataset,
-    name: str,
+    model: EmbeddingModel,
     *,
     milvus: MilvusClient,
     redis: redis.Redis,
     workers: int = 1,
     batch_size: int = 32,
-    preset: str = "article",
-    precision: str = "fp32",
 ) -> tuple[str, int]:
     """`search.store_dataset`, the extraction and the inserts on Ray's workers.
 
@@ -113,7 +111,7 @@ def store_with_ray(
     checkout, `build/models` and the photos under the same paths.
 
     Args:
-        dataset, name, preset, precision, milvus, redis: as in `store_dataset`.
+        dataset, model, milvus, redis: as in `store_dataset`.
         workers: actors; one per machine, because one session uses all of a machine's cores.
         batch_size: photos per call of an actor, and rows per upsert.
 
@@ -127,11 +125,11 @@ def store_with_ray(
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    model = embedding_model(name, preset)
-    onnx_path = onnx_model(name, preset=preset, precision=precision)
-    collection = vector_store.collection_name(dataset.slug, name, preset, precision)
-    description = {**model.description(), "precision": precision}
-    vector_store.ensure_collection(milvus, collection, model.dimension, description=description)
+    onnx_path = ensure_onnx(model)
+    collection = vector_store.collection_name(dataset.slug, model)
+    vector_store.ensure_collection(
+        milvus, collection, model.dimension, description=model.description()
+    )
     settings = load_settings()
     environment = {
         "MILVUS_URI": milvus_uri(),
@@ -151,6 +149,6 @@ def store_with_ray(
     )
     ids = [row["id"] for row in stored.iter_rows()]
     vector_store.keep_only(milvus, collection, ids)
-    key = path_store.paths_key(dataset.slug, name, preset, precision)
+    key = path_store.paths_key(dataset.slug, model)
     path_store.save_paths(redis, key, {id_: paths[id_] for id_ in ids})
     return collection, len(ids)

@@ -12,10 +12,10 @@ import redis
 from pymilvus import MilvusClient
 
 from helpers import path_store, vector_store
-from helpers.conversion import onnx_model
+from helpers.conversion import ensure_onnx
 from helpers.datasets import ImageDataset
 from helpers.extraction import extract
-from helpers.models import EmbeddingModel, embedding_model
+from helpers.models import EmbeddingModel
 from helpers.settings import TutorialError, relative_path
 from helpers.vector_store import Hit
 
@@ -36,15 +36,13 @@ class StoredModel:
 
 def store_dataset(
     dataset: ImageDataset,
-    name: str,
+    model: EmbeddingModel,
     *,
     milvus: MilvusClient,
     redis: redis.Redis,
-    preset: str = "article",
-    precision: str = "fp32",
     index_type: str = "FLAT",
 ) -> StoredModel:
-    """Convert, extract and store whatever of `dataset` is not there yet, for model `name`.
+    """Convert, extract and store whatever of `dataset` is not there yet, for one model.
 
     Afterwards the collection holds exactly the dataset's photos under the dataset's ids, and the
     Redis hash exactly their paths. Running it again changes nothing. `index_type` is one of
@@ -54,14 +52,13 @@ def store_dataset(
         TutorialError: a photo, a model or a service cannot be used, or the collection is there
             with another index.
     """
-    model = embedding_model(name, preset)
-    onnx_path = onnx_model(name, preset=preset, precision=precision)
+    onnx_path = ensure_onnx(model)
     vectors = extract(onnx_path, dataset.paths)
     stored = StoredModel(
         model,
         onnx_path,
-        vector_store.collection_name(dataset.slug, name, preset, precision),
-        path_store.paths_key(dataset.slug, name, preset, precision),
+        vector_store.collection_name(dataset.slug, model),
+        path_store.paths_key(dataset.slug, model),
         vectors,
         milvus,
         redis,
@@ -69,12 +66,11 @@ def store_dataset(
     ids = [record.id for record in dataset]
     paths = [relative_path(path) for path in dataset.paths]
     labels = [record.labels for record in dataset]
-    description = {**model.description(), "precision": precision}
     vector_store.ensure_collection(
         milvus,
         stored.collection,
         model.dimension,
-        description=description,
+        description=model.description(),
         index_type=index_type,
     )
     ids = vector_store.store(milvus, stored.collection, ids, vectors, paths, labels)

@@ -19,14 +19,11 @@ import pandas as pd
 from helpers.conversion import keras_embedder, load_onnx, onnx_model
 from helpers.extraction import (
     BATCH_SIZE,
-    Preparation,
     ahead,
     embed,
     extract_many,
+    file_recipe,
     open_session,
-    preparation_of,
-    prepare,
-    recipe_of,
     share_cpus,
 )
 from helpers.images import load_pixels
@@ -56,21 +53,20 @@ def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
 
 def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     """The article's loop with one session for all photos."""
-    session, preparation = open_session(onnx_path), preparation_of(recipe_of(onnx_path))
+    session, preparation = open_session(onnx_path), file_recipe(onnx_path).preparation
     found = [
-        session.run(["embedding"], {"image": prepare(path, preparation)[np.newaxis]})[0]
+        session.run(["embedding"], {"image": load_pixels(path, *preparation)[np.newaxis]})[0]
         for path in paths
     ]
     return np.concatenate(found)
 
 
-def ladder(name: str, preset: str = "article") -> dict[str, Way]:
+def ladder(name: str) -> dict[str, Way]:
     """From the article's loop to INT8, one change at a time; the last ones decode as they go.
 
     The loop and the single session run the same fp32 file as the third.
     """
-    fp32 = onnx_model(name, preset=preset)
-    int8 = onnx_model(name, preset=preset, precision="int8")
+    fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
     return {
         ARTICLE: lambda paths: article_loop(fp32, paths),
         "one session": lambda paths: one_session(fp32, paths),
@@ -84,8 +80,8 @@ def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
 
     The photos given to the way are only counted; those of `paths` are used, again and again.
     """
-    preparation = preparation_of(recipe_of(onnx_path))
-    pixels = np.stack([prepare(path, preparation) for path in paths])
+    preparation = file_recipe(onnx_path).preparation
+    pixels = np.stack([load_pixels(path, *preparation) for path in paths])
     batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
 
     def way(paths: Sequence[Path]) -> np.ndarray:
@@ -102,16 +98,15 @@ def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
     return way
 
 
-def keras_predict(name: str, preset: str = "article") -> Way:
+def keras_predict(name: str) -> Way:
     """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
-    model = embedding_model(name, preset)
-    network, recipe = keras_embedder(model), model.recipe
-    preparation = Preparation(recipe.input_size, recipe.resize, recipe.crop)
+    model = embedding_model(name)
+    network, preparation = keras_embedder(model), model.recipe.preparation
 
     def way(paths: Sequence[Path]) -> np.ndarray:
         found = []
         for start in range(0, len(paths), SEVERAL):
-            pixels = [prepare(path, preparation) for path in paths[start : start + SEVERAL]]
+            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
             found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
         return np.concatenate(found)
 
@@ -128,10 +123,10 @@ def openvino(onnx_path: Path) -> Way:
     import openvino as ov
 
     network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    preparation = preparation_of(recipe_of(onnx_path))
+    preparation = file_recipe(onnx_path).preparation
 
     def decode(chunk: Sequence[Path]) -> np.ndarray:
-        return np.stack([prepare(path, preparation) for path in chunk])
+        return np.stack([load_pixels(path, *preparation) for path in chunk])
 
     def way(paths: Sequence[Path]) -> np.ndarray:
         chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
@@ -156,21 +151,21 @@ def all_models(onnx_paths: Sequence[Path]) -> Way:
     return way
 
 
-def one_pass(names: Sequence[str], preset: str = "article") -> dict[str, Way]:
+def one_pass(names: Sequence[str]) -> dict[str, Way]:
     """All these models over the same photos, each photo decoded once."""
-    fp32 = [onnx_model(name, preset=preset) for name in names]
-    int8 = [onnx_model(name, preset=preset, precision="int8") for name in names]
+    fp32 = [onnx_model(name) for name in names]
+    int8 = [onnx_model(name, precision="int8") for name in names]
     return {"one pass, fp32": all_models(fp32), "one pass, INT8": all_models(int8)}
 
 
-def ladder_of_all(names: Sequence[str], preset: str = "article") -> dict[str, Way]:
+def ladder_of_all(names: Sequence[str]) -> dict[str, Way]:
     """Several models over the same photos: the article's loop for each, then one pass for all."""
-    files = [onnx_model(name, preset=preset) for name in names]
+    files = [onnx_model(name) for name in names]
 
     def loops(paths: Sequence[Path]) -> np.ndarray:
         return np.concatenate([article_loop(file, paths) for file in files], axis=1)
 
-    return {ARTICLE: loops, **one_pass(names, preset)}
+    return {ARTICLE: loops, **one_pass(names)}
 
 
 def race(
@@ -244,7 +239,7 @@ def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
     A multiplication and an addition count as two. All but a thousandth of the work lies there.
     `input_size` in pixels is by default the one that the file's recipe wants.
     """
-    proto, size = load_onnx(onnx_path), input_size or int(recipe_of(onnx_path)["input_size"])
+    proto, size = load_onnx(onnx_path), input_size or file_recipe(onnx_path).input_size
     for dim, length in zip(
         proto.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True
     ):

@@ -17,6 +17,7 @@ import numpy as np
 from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
 
+from helpers.models import EmbeddingModel
 from helpers.progress import track
 from helpers.services import answering
 from helpers.settings import TutorialError
@@ -48,13 +49,13 @@ class Hit:
     labels: frozenset[str]
 
 
-def collection_name(dataset_slug: str, model: str, preset: str, precision: str) -> str:
+def collection_name(dataset_slug: str, model: EmbeddingModel) -> str:
     """Name of the collection for one dataset and model, in the characters Milvus allows.
 
     Hyphens become underscores. Where other characters have to go as well, a digest of the original
     keeps two names apart.
     """
-    wanted = "_".join((dataset_slug, model, preset, precision))
+    wanted = "_".join((dataset_slug, model.name, model.preset, model.precision))
     name = re.sub(r"[^A-Za-z0-9_]", "_", wanted)
     if name != wanted.replace("-", "_"):
         name += "_" + hashlib.sha256(wanted.encode("utf-8", "surrogateescape")).hexdigest()[:8]

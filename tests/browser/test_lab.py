@@ -23,6 +23,7 @@ from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
 from helpers.explorer import DEPTH, OWN_PHOTO, Variant
 from helpers.extraction import extract
+from helpers.models import embedding_model
 from helpers.vector_store import collection_name
 from helpers.votes import load_votes, votes_path
 
@@ -198,7 +199,9 @@ def by_hand(
         vector = extract(onnx, dataset.paths, progress=False)[row]
     with services.temporary_services():  # else this process would count as a user until it ends
         [answer] = services.connect_milvus().search(
-            collection_name(dataset.slug, variant.name, variant.preset, variant.precision),
+            collection_name(
+                dataset.slug, embedding_model(variant.name, variant.preset, variant.precision)
+            ),
             data=[vector.tolist()],
             limit=count + 1,
             filter=f'ARRAY_CONTAINS(labels, "{category}")' if category else "",

@@ -287,7 +287,7 @@ def known_vectors(build) -> None:
 
 
 def stored(stores: Stores, dataset: ImageDataset) -> search.StoredModel:
-    return search.store_dataset(dataset, "resnet50", **stores.clients)
+    return search.store_dataset(dataset, embedding_model("resnet50"), **stores.clients)
 
 
 def again(stores: Stores, action: Callable[[], Result]) -> Result:
@@ -372,9 +372,10 @@ DIES_BETWEEN = """
 import os, signal
 from helpers import path_store, search, services
 from helpers.datasets import open_dataset
+from helpers.models import embedding_model
 path_store.save_paths = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 clients = {{"milvus": services.connect_milvus(), "redis": services.connect_redis()}}
-search.store_dataset(open_dataset({folder!r}), "resnet50", **clients)
+search.store_dataset(open_dataset({folder!r}), embedding_model("resnet50"), **clients)
 """
 
 
@@ -388,8 +389,7 @@ def test_killed_between_the_stores_a_vector_without_a_path(
     stores, photos, known_vectors, record_fault
 ):
     dataset = open_dataset(photos)
-    first = search.store_dataset(replace(dataset, records=dataset.records[:40]), "resnet50",
-                                 **stores.clients)  # fmt: skip
+    first = stored(stores, replace(dataset, records=dataset.records[:40]))
     die_between_the_stores(photos)
     assert vector_store.count(first.milvus, first.collection) == 48
     assert path_store.count_paths(first.redis, first.paths_key) == 40
@@ -632,10 +632,11 @@ STORE = """
 import sys
 from helpers import search, services
 from helpers.datasets import open_dataset
+from helpers.models import embedding_model
 clients = {{"milvus": services.connect_milvus(), "redis": services.connect_redis()}}
 print("connected", flush=True)
 sys.stdin.readline()
-search.store_dataset(open_dataset({folder!r}), "resnet50", **clients)
+search.store_dataset(open_dataset({folder!r}), embedding_model("resnet50"), **clients)
 """
 
 
@@ -717,9 +718,7 @@ def test_changed_recipe_is_not_mixed(
     changed = replace(store.model, recipe=replace(store.model.recipe, pooling="average"))
     monkeypatch.setitem(models.PRESETS["article"], "resnet50", changed.recipe)
     proto = onnx.load(store.onnx_path)
-    key = conversion.cache_key(changed, "fp32")
-    onnx.helper.set_model_props(proto, {**changed.description(), "precision": "fp32",
-                                        "cache_key": key})  # fmt: skip
+    onnx.helper.set_model_props(proto, conversion.properties(changed))
     store.onnx_path.unlink()  # it is a link
     onnx.save(proto, store.onnx_path)
     message = error_of(lambda: stored(stores, dataset))
@@ -745,10 +744,7 @@ def test_changed_weights_are_not_mixed(stores, photos, known_vectors, record_fau
     other = replace(store.model, network=network)
     message = error_of(
         lambda: vector_store.ensure_collection(
-            store.milvus,
-            store.collection,
-            2048,
-            description={**other.description(), "precision": "fp32"},
+            store.milvus, store.collection, 2048, description=other.description()
         )
     )
     assert "0" * 64 in message and "drop_collection" in message

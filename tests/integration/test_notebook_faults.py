@@ -23,6 +23,7 @@ from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import path_store, vector_store
+from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis, running_services
 from helpers.settings import ROOT
 
@@ -58,7 +59,7 @@ def run_all(dying_after: str | None = None) -> None:
 def counted() -> dict[str, tuple[int, int]]:
     """Vectors in Milvus and paths in Redis per model."""
     milvus, redis = connect_milvus(), connect_redis()
-    names = {model: ("sample", model, "article", "fp32") for model in ("resnet50", "vgg16")}
+    names = {model: ("sample", embedding_model(model)) for model in ("resnet50", "vgg16")}
     for name in names.values():
         milvus.load_collection(vector_store.collection_name(*name))
     return {

@@ -26,7 +26,9 @@ sys.path.append("tools")
 from real_servers import loopback_up
 from helpers import path_store, scale_out, search, services
 from helpers.datasets import open_dataset
+from helpers.models import embedding_model
 
+vgg16 = embedding_model("vgg16")
 loopback_up()
 with services.temporary_services():
     dataset, ids = open_dataset(), [record.id for record in open_dataset()]
@@ -50,10 +52,10 @@ with services.temporary_services():
         by_id = {row["id"]: row for row in found}
         return [{**by_id[id_], "vector": list(map(float, by_id[id_]["vector"]))} for id_ in ids]
 
-    collection, count = scale_out.store_with_ray(dataset, "vgg16", milvus=milvus, redis=redis)
-    key = path_store.paths_key(dataset.slug, "vgg16", "article", "fp32")
+    collection, count = scale_out.store_with_ray(dataset, vgg16, milvus=milvus, redis=redis)
+    key = path_store.paths_key(dataset.slug, vgg16)
     by_ray = {"rows": rows(collection), "paths": path_store.load_paths(redis, key, ids)}
-    stored = search.store_dataset(dataset, "vgg16", milvus=milvus, redis=redis)
+    stored = search.store_dataset(dataset, vgg16, milvus=milvus, redis=redis)
     alone = {"rows": rows(stored.collection),
              "paths": path_store.load_paths(redis, stored.paths_key, ids)}
     import ray

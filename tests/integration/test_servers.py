@@ -15,6 +15,7 @@ import pytest
 
 from helpers import fusion, path_store, results, search, vector_store
 from helpers.datasets import open_dataset
+from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis
 from helpers.settings import ROOT, TutorialError, load_settings
 
@@ -100,7 +101,7 @@ def test_both_servers_find_the_same_photos(clients, model):
     ids = [record.id for record in dataset]
     found = {}
     for servers, both in clients.items():
-        stored = search.store_dataset(dataset, model, **both)
+        stored = search.store_dataset(dataset, embedding_model(model), **both)
         assert path_store.count_paths(both["redis"], stored.paths_key) == len(dataset)
         assert vector_store.count(both["milvus"], stored.collection) == len(dataset)
         assert vector_store.check_self_first(
@@ -119,7 +120,7 @@ def test_both_servers_find_the_same_photos(clients, model):
 def test_a_collection_moves_from_the_embedded_server_to_the_real_one(clients):
     """As notebook 09 says it: rows are copied, nothing is extracted."""
     old, new = clients["embedded"], clients["real"]["milvus"]
-    stored = search.store_dataset(open_dataset(), "vgg16", **old)
+    stored = search.store_dataset(open_dataset(), embedding_model("vgg16"), **old)
     moved = f"moved_{stored.collection}"
     assert vector_store.copy(stored.milvus, stored.collection, new, moved) == len(stored.vectors)
     there = [

@@ -17,7 +17,7 @@ import pytest
 
 from helpers import conversion
 from helpers.images import load_pixels
-from helpers.models import ARTICLE, EmbeddingModel, Network, embedding_model
+from helpers.models import ARTICLE, PRECISIONS, EmbeddingModel, Network, embedding_model
 from helpers.quantization import calibration_pixels
 from helpers.settings import TutorialError
 
@@ -256,23 +256,23 @@ def test_likeness():
     assert conversion.likeness(nothing, a) == conversion.likeness(a, nothing) == 0
 
 
-@pytest.mark.parametrize("precision", conversion.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_is_no_number_is_not_kept(precision):
     nan, ones = ({"embedding": np.full((2, 2), value, np.float32)} for value in (np.nan, 1))
     for expected, found in ((nan, ones), (ones, nan), (nan, nan)):
         with pytest.raises(TutorialError, match="was not kept"):
-            conversion.check(embedding_model("vgg16"), precision, expected, found)
+            conversion.check(embedding_model("vgg16", precision=precision), expected, found)
 
 
 def test_a_network_that_does_not_bear_int8_leads_to_fp32():
     """Only the vectors count; to start again would change nothing."""
     a, b = np.array([[1, 0]], np.float32), np.array([[0.8, 0.6]], np.float32)
-    vgg16 = embedding_model("vgg16")
+    vgg16 = embedding_model("vgg16", precision="int8")
     other_map = {"embedding": a, "feature_map": b}
-    conversion.check(vgg16, "int8", {"embedding": a, "feature_map": a}, other_map)
+    conversion.check(vgg16, {"embedding": a, "feature_map": a}, other_map)
     message = r'INT8 ONNX file of VGG16 .* \(a cosine of 0.8000 .*use precision="fp32"\.$'
     with pytest.raises(TutorialError, match=message) as error:
-        conversion.check(vgg16, "int8", {"embedding": a}, {"embedding": b})
+        conversion.check(vgg16, {"embedding": a}, {"embedding": b})
     assert "restart" not in str(error.value)
 
 
@@ -340,7 +340,7 @@ def test_a_conversion_in_a_folder_with_any_name(tmp_path, monkeypatch):
         return keras.Model(image, keras.layers.Conv2D(8, 3, activation="relu")(image))
 
     network = Network("Tiny", tiny, preprocessing="tf", dimension=8, weights_sha256="0" * 64)
-    model = EmbeddingModel("tiny", "article", network, replace(ARTICLE, input_size=32))
+    model = EmbeddingModel("tiny", "article", "fp32", network, replace(ARTICLE, input_size=32))
     folder = tmp_path / """My 'Pro' "jects" $HOME %41 #1? [x] * Übung"""
     monkeypatch.setenv("BUILD_DIR", str(folder / "build"))
     embedder = conversion.keras_embedder(model)

@@ -25,13 +25,13 @@ def build(tmp_path, monkeypatch):
 def counted(monkeypatch):
     """The photos that were really decoded, for the network to see."""
     passed = []
-    prepare = extraction.prepare
+    load_pixels = extraction.load_pixels
 
-    def count(path, preparation):
+    def count(path, *preparation):
         passed.append(path)
-        return prepare(path, preparation)
+        return load_pixels(path, *preparation)
 
-    monkeypatch.setattr(extraction, "prepare", count)
+    monkeypatch.setattr(extraction, "load_pixels", count)
     return passed
 
 

@@ -97,10 +97,10 @@ def test_without_instructions_for_it_the_weights_get_seven_bits_and_nothing_is_s
 
 
 def test_the_key_covers_what_the_cpu_decides(monkeypatch):
-    model = embedding_model("vgg16")
-    before = conversion.cache_key(model, "int8")
-    assert before != conversion.cache_key(model, "fp32")
+    model = embedding_model("vgg16", precision="int8")
+    before = conversion.cache_key(model)
+    assert before != conversion.cache_key(embedding_model("vgg16"))
     monkeypatch.setattr(quantization, "reduce_range", lambda: "other")
     quantization.quantization_key.cache_clear()
-    assert conversion.cache_key(model, "int8") != before
+    assert conversion.cache_key(model) != before
     quantization.quantization_key.cache_clear()

@@ -7,6 +7,7 @@ import pytest
 
 from helpers import path_store, plots, search, vector_store
 from helpers.datasets import open_dataset
+from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis
 from helpers.settings import TutorialError, resolve
 
@@ -28,10 +29,11 @@ def clients(services):
 @pytest.fixture
 def stores(folder, clients, onnx_files, monkeypatch):
     """Both models' stores; the converted models come from the common build folder."""
-    monkeypatch.setattr(search, "onnx_model", lambda name, **_: onnx_files[name])
+    monkeypatch.setattr(search, "ensure_onnx", lambda model: onnx_files[model.name])
     dataset = open_dataset(folder)
     return dataset, {
-        name: search.store_dataset(dataset, name, **clients) for name in ("resnet50", "vgg16")
+        name: search.store_dataset(dataset, embedding_model(name), **clients)
+        for name in ("resnet50", "vgg16")
     }
 
 
@@ -74,7 +76,7 @@ def test_storing_again_changes_nothing(stores, clients):
     dataset, both = stores
     keys = sorted(clients["redis"].keys("*"))
     for name, store in both.items():
-        search.store_dataset(dataset, name, **clients)
+        search.store_dataset(dataset, embedding_model(name), **clients)
         assert vector_store.count(clients["milvus"], store.collection) == len(dataset)
         assert path_store.count_paths(clients["redis"], store.paths_key) == len(dataset)
     assert sorted(clients["redis"].keys("*")) == keys
@@ -86,7 +88,7 @@ def test_lost_paths_are_reported_and_storing_repairs_them(stores, clients):
     clients["redis"].delete(store.paths_key)
     with pytest.raises(TutorialError, match="run notebook 03 again"):
         search.search_stored(store, store.vectors[:1], 3)
-    search.store_dataset(dataset, "vgg16", **clients)
+    search.store_dataset(dataset, embedding_model("vgg16"), **clients)
     assert search.search_stored(store, store.vectors[:1], 3)
 
 

@@ -18,7 +18,6 @@ from helpers.datasets import ImageDataset, ImageRecord
 from helpers.embedding_map import EmbeddingMap, joined, nearest, unit_square
 from helpers.explorer import Choice, Variant
 from helpers.explorer_widget import Explorer, thumbnail_uri
-from helpers.models import embedding_model
 from helpers.search import StoredModel
 from helpers.settings import ROOT, TutorialError
 from helpers.vector_store import ensure_collection, store
@@ -44,7 +43,8 @@ def unit_vectors(seed, dimension, count=12):
 def stores(dataset, services, monkeypatch):
     """Real collections and paths; only the vectors are random instead of extracted."""
 
-    def store_random(dataset, name, *, preset, precision, milvus, redis):
+    def store_random(dataset, model, *, milvus, redis):
+        name = model.name
         vectors = unit_vectors(len(name), 16)
         collection, key = f"explorer_{name}", f"explorer-{name}"
         ensure_collection(milvus, collection, 16, description={})
@@ -53,7 +53,6 @@ def stores(dataset, services, monkeypatch):
         labels = [record.labels for record in dataset]
         store(milvus, collection, ids, vectors, paths, labels, progress=False)
         search.path_store.save_paths(redis, key, dict(zip(ids, paths, strict=True)))
-        model = embedding_model(name, preset)
         return StoredModel(model, PHOTOS[0], collection, key, vectors, milvus, redis)
 
     monkeypatch.setattr(search, "store_dataset", store_random)

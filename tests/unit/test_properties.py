@@ -248,7 +248,7 @@ fields = st.fixed_dictionaries(
 def test_cache_keys_are_equal_exactly_when_the_recipes_are(one, other):
     model = embedding_model("vgg16")
     models = [replace(model, recipe=replace(model.recipe, **each)) for each in (one, other)]
-    keys = [conversion.cache_key(each, "fp32") for each in models]
+    keys = [conversion.cache_key(each) for each in models]
     assert (keys[0] == keys[1]) == (one == other)
     assert all(len(key) == 64 and int(key, 16) >= 0 for key in keys)
 
@@ -259,7 +259,7 @@ def test_other_weights_have_another_cache_key(digest):
     model = embedding_model("vgg16")
     other = replace(model, network=replace(model.network, weights_sha256=digest))
     same = digest == model.network.weights_sha256
-    assert (conversion.cache_key(other, "fp32") == conversion.cache_key(model, "fp32")) == same
+    assert (conversion.cache_key(other) == conversion.cache_key(model)) == same
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
@@ -269,9 +269,9 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 @given(st.lists(names, min_size=2, max_size=8, unique=True))
 def test_collections_of_different_datasets_have_different_legal_names(slugs):
     """Datasets' slugs are [a-z0-9_]; where other characters come, a digest keeps names apart."""
-    made = [vector_store.collection_name(slug, "vgg16", preset, "fp32")
+    made = [vector_store.collection_name(slug, embedding_model("vgg16", preset))
             for slug in slugs for preset in PRESETS]  # fmt: skip
-    plain = {vector_store.collection_name(slug.replace("-", "_"), "vgg16", preset, "fp32")
+    plain = {vector_store.collection_name(slug.replace("-", "_"), embedding_model("vgg16", preset))
              for slug in slugs for preset in PRESETS}  # fmt: skip
     assert len(set(made)) == len(plain)
     assert all(name.isascii() and name.isidentifier() for name in made)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from helpers import TutorialError, path_store, vector_store
+from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis
 
 RECIPE = {"model": "resnet50", "preset": "article", "precision": "fp32", "weights": "abc"}
@@ -34,10 +35,10 @@ def name(request, milvus):
 
 
 def test_the_collection_name_keeps_datasets_apart():
-    name = vector_store.collection_name
-    assert name("coco-val2017", "vgg16", "article", "fp32") == "coco_val2017_vgg16_article_fp32"
-    assert name("사진", "vgg16", "article", "fp32") != name("그림", "vgg16", "article", "fp32")
-    assert name("2024", "vgg16", "article", "fp32").isidentifier()
+    name, vgg16 = vector_store.collection_name, embedding_model("vgg16")
+    assert name("coco-val2017", vgg16) == "coco_val2017_vgg16_article_fp32"
+    assert name("사진", vgg16) != name("그림", vgg16)
+    assert name("2024", vgg16).isidentifier()
 
 
 def test_storing_twice_changes_nothing(milvus, name):
@@ -192,7 +193,7 @@ def redis(services):
 
 
 def test_paths_round_trip_in_the_order_asked(redis):
-    key = path_store.paths_key("coco", "vgg16", "article", "fp32")
+    key = path_store.paths_key("coco", embedding_model("vgg16"))
     paths = dict(zip(IDS, [ODD, *PATHS[1:]], strict=True))
     path_store.save_paths(redis, key, paths)
     asked = [9, 7, 8]
