@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,9 @@ from helpers.files import written_whole
 from helpers.progress import track
 from helpers.services import answering, running_services
 from helpers.settings import TutorialError, load_settings
+from helpers.vector_store import INDEX_TYPES, add_index, index_parameters
 
 EXACT = "exact (NumPy)"
-INDEX_TYPES = ("FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "HNSW_SQ")
 COLLECTION = f"index_study_{os.getpid()}"  # two notebooks may measure at once
 INSERT_ROWS = 2500
 WARM_UP = 10
@@ -74,21 +73,6 @@ def exact_neighbours(stored: np.ndarray, queries: np.ndarray, k: int) -> np.ndar
     best = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1, kind="stable")
     return np.take_along_axis(best, order, axis=1)
-
-
-def parameters(index_type: str, rows: int) -> tuple[dict[str, Any], dict[str, int]]:
-    """Parameters to build an index for `rows` vectors and to search it.
-
-    IVF: 4·√rows clusters, as Milvus' documentation advises, of which 1/16 and at least 16 are
-    searched. HNSW: 16 links a vector, the 64 best candidates kept while searching.
-    """
-    if index_type.startswith("IVF"):
-        clusters = max(1, min(rows, round(4 * math.sqrt(rows))))
-        return {"nlist": clusters}, {"nprobe": min(clusters, max(16, clusters // 16))}
-    if index_type.startswith("HNSW"):
-        build: dict[str, Any] = {"M": 16, "efConstruction": 200}
-        return build | ({"sq_type": "SQ8"} if index_type == "HNSW_SQ" else {}), {"ef": 64}
-    return {}, {}
 
 
 def bytes_per_vector(index_type: str, dimension: int) -> int:
@@ -256,8 +240,8 @@ def _insert(client: MilvusClient, vectors: np.ndarray) -> None:
 def _build(client: MilvusClient, index_type: str, rows: int) -> None:
     """Build the index and wait until it covers every row."""
     index = client.prepare_index_params()
-    build, _ = parameters(index_type, rows)
-    index.add_index("vector", index_type=index_type, metric_type="L2", params=build)
+    build, _ = index_parameters(index_type, rows)
+    add_index(index, "vector", index_type, build)
     client.create_index(COLLECTION, index, sync=False)  # else it sleeps half a second
     deadline = time.monotonic() + INDEX_SECONDS
     while (state := client.describe_index(COLLECTION, "vector"))["indexed_rows"] < rows:
@@ -273,7 +257,7 @@ def _timed(
     client: MilvusClient, index_type: str, rows: int, queries: np.ndarray, k: int
 ) -> Iterator[tuple[list[int], float]]:
     """Ids and seconds of each query, asked alone; some are asked once before, to warm up."""
-    _, search = parameters(index_type, rows)
+    _, search = index_parameters(index_type, rows)
     for number, query in enumerate((*queries[:WARM_UP], *queries)):
         started = time.perf_counter()
         [hits] = client.search(

@@ -128,7 +128,7 @@ def store_with_ray(
     onnx_path = ensure_onnx(model)
     collection = vector_store.collection_name(dataset.slug, model)
     vector_store.ensure_collection(
-        milvus, collection, model.dimension, description=model.description()
+        milvus, collection, model.dimension, description=model.description(), rows=len(dataset)
     )
     settings = load_settings()
     environment = {

@@ -46,7 +46,7 @@ def store_dataset(
 
     Afterwards the collection holds exactly the dataset's photos under the dataset's ids, and the
     Redis hash exactly their paths. Running it again changes nothing. `index_type` is one of
-    `vector_store.INDEX_PARAMETERS`.
+    `vector_store.INDEX_TYPES`.
 
     Raises:
         TutorialError: a photo, a model or a service cannot be used, or the collection is there
@@ -72,6 +72,7 @@ def store_dataset(
         model.dimension,
         description=model.description(),
         index_type=index_type,
+        rows=len(dataset),
     )
     ids = vector_store.store(milvus, stored.collection, ids, vectors, paths, labels)
     path_store.save_paths(redis, stored.paths_key, dict(zip(ids, paths, strict=True)))

@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
+from pymilvus.milvus_client import IndexParams
 
 from helpers.models import EmbeddingModel
-from helpers.progress import track
+from helpers.progress import say, track
 from helpers.services import answering
 from helpers.settings import TutorialError
 
 # An unknown index type is accepted at creation and fails later in the background, hence the list.
-INDEX_PARAMETERS: dict[str, dict[str, int]] = {
-    "FLAT": {},
-    "IVF_FLAT": {"nlist": 128},
-    "IVF_SQ8": {"nlist": 128},
-    "HNSW": {"M": 16, "efConstruction": 200},
-}
+INDEX_TYPES = ("FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "HNSW_SQ")
+ONE_CLUSTER = {"nlist": 1}
 RECIPE = "recipe"  # the collection property that records what the vectors were made with
+DIGEST = "digest"  # the field that tells whether a row is what shall be stored
+DIGEST_BYTES = 8
 PATH_BYTES = 4096
 LABELS_PER_PHOTO = 1024
 LABEL_BYTES = 1536  # a folder name of 255 bytes, each of them escaped
+BATCH_ROWS = 1000  # per insert, delete or page
 SEARCH_BATCH = 256
 LITE_SEARCH_BYTES = 384 * 2**20
 SAME_DISTANCE = 1e-4  # squared L2 up to which two unit vectors in float32 count as one
@@ -62,6 +63,30 @@ def collection_name(dataset_slug: str, model: EmbeddingModel) -> str:
     return name if re.match(r"[A-Za-z_]", name) else "_" + name
 
 
+def index_parameters(index_type: str, rows: int) -> tuple[dict[str, Any], dict[str, int]]:
+    """Parameters to build an index for `rows` vectors and to search it.
+
+    IVF: 4·√rows clusters, as Milvus' documentation advises, of which 1/16 and at least 16 are
+    searched. HNSW: 16 links a vector, the 64 best candidates kept while searching.
+    """
+    if index_type.startswith("IVF"):
+        clusters = max(2, min(rows, round(4 * math.sqrt(rows))))
+        return {"nlist": clusters}, {"nprobe": min(clusters, max(16, clusters // 16))}
+    if index_type.startswith("HNSW"):
+        build: dict[str, Any] = {"M": 16, "efConstruction": 200}
+        return build | ({"sq_type": "SQ8"} if index_type == "HNSW_SQ" else {}), {"ef": 64}
+    return {}, {}
+
+
+def add_index(index: IndexParams, field: str, index_type: str, build: Mapping[str, Any]) -> None:
+    """Add an L2 index with these build parameters to what `prepare_index_params` returned.
+
+    pymilvus 3 hands `params` on one by one, and Milvus Lite 3.2 reads them only as one value, so
+    that every IVF index there had 128 clusters; Milvus takes both.
+    """
+    index.add_index(field, index_type=index_type, metric_type="L2", params={"params": dict(build)})
+
+
 @answering("milvus")
 def ensure_collection(
     client: MilvusClient,
@@ -70,20 +95,26 @@ def ensure_collection(
     *,
     description: Mapping[str, Any],
     index_type: str = "FLAT",
+    rows: int = 0,
 ) -> None:
     """Create the collection `name` for vectors [dim], or check that the existing one fits.
 
     `description` (JSON values: model, preset, precision, weights digest, …) is recorded as the
-    collection's property `recipe`. Raises TutorialError for an unsupported `index_type` and for an
-    existing collection of another dimension, another recipe or another index.
+    collection's property `recipe`; `rows` is how many vectors are to come, for which the index is
+    made. Raises TutorialError for an unsupported `index_type` and for an existing collection of
+    another dimension, another recipe or another index.
     """
-    if index_type not in INDEX_PARAMETERS:
+    if index_type not in INDEX_TYPES:
         raise TutorialError(
-            f"Index type {index_type!r} is not supported: use one of {', '.join(INDEX_PARAMETERS)}."
+            f"Index type {index_type!r} is not supported: use one of {', '.join(INDEX_TYPES)}."
         )
     recipe = json.dumps(dict(description), sort_keys=True, ensure_ascii=False)
+    if client.has_collection(name) and _of_earlier_version(client, name):
+        say(f"The collection {name} is of an earlier version: it is stored again.")
+        client.drop_collection(name)
     if client.has_collection(name):
         _check_collection(client, name, dim, recipe, index_type)
+        client.load_collection(name)
     else:
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -96,21 +127,47 @@ def ensure_collection(
             max_capacity=LABELS_PER_PHOTO,
             max_length=LABEL_BYTES,
         )
-        index = client.prepare_index_params()
-        index.add_index(
-            "vector",
-            index_type=index_type,
-            metric_type="L2",
-            params=INDEX_PARAMETERS[index_type],
-        )
+        schema.add_field(DIGEST, DataType.VARCHAR, max_length=2 * DIGEST_BYTES)
         client.create_collection(
-            name,
-            schema=schema,
-            index_params=index,
-            consistency_level="Strong",
-            properties={RECIPE: recipe},
+            name, schema=schema, consistency_level="Strong", properties={RECIPE: recipe}
         )
-    client.load_collection(name)
+        _create_index(client, name, index_type, rows)
+
+
+def _create_index(client: MilvusClient, name: str, index_type: str, rows: int) -> None:
+    """Ask for an index; on Milvus Lite, FLAT becomes an IVF index with one cluster.
+
+    That is the same exhaustive search, done by Faiss. Milvus Lite 3.2 itself searches FLAT by L2
+    in arrays queries × rows × dimension: 20 GB for 256 queries, 5 000 photos and 2 048 numbers.
+    """
+    build, _ = index_parameters(index_type, rows)
+    if index_type == "FLAT" and is_lite(client):
+        index_type, build = "IVF_FLAT", ONE_CLUSTER
+    index = client.prepare_index_params()
+    add_index(index, "vector", index_type, build)
+    client.create_index(name, index, sync=False)  # else it sleeps half a second
+
+
+def is_lite(client: MilvusClient) -> bool:
+    """Whether this is Milvus Lite, the embedded server."""
+    return "lite" in client.get_server_version()
+
+
+def index_of(client: MilvusClient, name: str) -> str | None:
+    """Type of the index that the collection was made with, one of INDEX_TYPES; None: it has none.
+
+    FLAT also for what Milvus Lite has in its stead.
+    """
+    index = client.describe_index(name, "vector") or {}
+    build = index.get("params")
+    return "FLAT" if build == ONE_CLUSTER else index.get("index_type")
+
+
+def _of_earlier_version(client: MilvusClient, name: str) -> bool:
+    found = client.describe_collection(name)
+    return RECIPE in found["properties"] and DIGEST not in {
+        field["name"] for field in found["fields"]
+    }
 
 
 def _check_collection(
@@ -118,11 +175,10 @@ def _check_collection(
 ) -> None:
     found = client.describe_collection(name)
     fields = {field["name"]: field["params"] for field in found["fields"]}
-    index = client.describe_index(name, "vector") or {}
     for what, there, wanted in (
         ("vectors of dimension", fields.get("vector", {}).get("dim"), dim),
         ("vectors of the recipe", found["properties"].get(RECIPE), recipe),
-        ("an index of type", index.get("index_type"), index_type),
+        ("an index of type", index_of(client, name), index_type),
     ):
         if there != wanted:
             raise TutorialError(
@@ -139,25 +195,41 @@ def store(
     vectors: np.ndarray,
     paths: Sequence[str],
     labels: Sequence[Collection[str]],
-    *,
-    batch_size: int = 1000,
-    progress: bool = True,
 ) -> list[int]:
     """Make the collection hold exactly these rows; running it twice changes nothing.
 
-    Rows are upserted by id, then rows with other ids are deleted. `vectors` is float32 [n, dim];
-    `paths` are relative POSIX paths of at most 4096 bytes. Returns the ids as Milvus returned them.
-    Raises TutorialError for repeated ids, values that are not finite, an overlong path or label,
-    and where the collection ends up with another number of rows.
+    Rows that are missing or differ are upserted by id, then rows with other ids are deleted.
+    `vectors` is float32 [n, dim]; `paths` are relative POSIX paths of at most 4096 bytes. Returns
+    the ids. Raises TutorialError for repeated ids, values that are not finite, an overlong path or
+    label, and where the collection ends up with another number of rows.
     """
     _check_rows(ids, vectors, paths, labels)
-    returned: list[int] = []
-    starts = range(0, len(ids), batch_size)
-    for start in track(starts, total=len(starts), unit="batches", label=name, enabled=progress):
-        batch = slice(start, start + batch_size)
-        returned += upsert(client, name, ids[batch], vectors[batch], paths[batch], labels[batch])
-    keep_only(client, name, returned)
-    return returned
+    rows = _rows(ids, vectors, paths, labels)
+    there = _digests(client, name)
+    changed = [row for row in rows if there.get(row["id"]) != row[DIGEST]]
+    starts = range(0, len(changed), BATCH_ROWS)
+    for start in track(starts, total=len(starts), unit="batches", label=name):
+        client.upsert(name, changed[start : start + BATCH_ROWS])
+    if changed or len(there) != len(ids):
+        keep_only(client, name, ids)
+    return [row["id"] for row in rows]
+
+
+def _digests(client: MilvusClient, name: str) -> dict[int, str]:
+    """The digest of each row that is there, by id."""
+    if not client.get_collection_stats(name)["row_count"]:
+        return {}
+    client.load_collection(name)
+    pages = _pages(client, name, ["id", DIGEST])
+    return {row["id"]: row[DIGEST] for page in pages for row in page}
+
+
+def _pages(client: MilvusClient, name: str, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """All rows of a collection, BATCH_ROWS at a time."""
+    pages = client.query_iterator(name, batch_size=BATCH_ROWS, filter="", output_fields=fields)
+    while page := pages.next():
+        yield page
+    pages.close()
 
 
 @answering("milvus")
@@ -173,16 +245,24 @@ def upsert(
 
     Raises TutorialError where the server refuses them.
     """
-    rows = [
-        {
-            "id": int(id_),
-            "vector": vector,
-            "path": _escape(path),
-            "labels": sorted(map(_escape, names)),
-        }
-        for id_, vector, path, names in zip(ids, vectors, paths, labels, strict=True)
-    ]
-    return client.upsert(name, rows)["ids"]
+    return client.upsert(name, _rows(ids, vectors, paths, labels))["ids"]
+
+
+def _rows(
+    ids: Sequence[int],
+    vectors: np.ndarray,
+    paths: Sequence[str],
+    labels: Sequence[Collection[str]],
+) -> list[dict[str, Any]]:
+    """Rows as Milvus takes them."""
+    rows = []
+    for id_, vector, path, names in zip(ids, vectors, paths, labels, strict=True):
+        texts = [_escape(path), *sorted(map(_escape, names))]
+        digest = hashlib.blake2b(vector.tobytes(), digest_size=DIGEST_BYTES)
+        digest.update(json.dumps(texts).encode())
+        rows.append({"id": int(id_), "vector": vector, "path": texts[0], "labels": texts[1:]})
+        rows[-1][DIGEST] = digest.hexdigest()
+    return rows
 
 
 def _check_rows(
@@ -216,34 +296,28 @@ def copy(
     source: MilvusClient,
     name: str,
     target: MilvusClient,
-    new_name: str | None = None,
-    *,
-    batch_size: int = 1000,
+    new_name: str,
 ) -> int:
-    """Copy a collection and its recipe to another server, or under another name.
+    """Copy a collection and its recipe under another name, or to another server.
 
     Nothing is extracted again: the vectors are read from `source`, batch by batch. Running it
     twice changes nothing. Returns the number of rows. Raises TutorialError for a collection that
     `target` has with other vectors, and where it ends up with another number of rows.
     """
-    new_name = new_name or name
     found = source.describe_collection(name)
     ensure_collection(
         target,
         new_name,
         _dimension(found),
         description=json.loads(found["properties"][RECIPE]),
-        index_type=source.describe_index(name, "vector")["index_type"],
+        index_type=index_of(source, name),
+        rows=count(source, name),
     )
     source.load_collection(name)
-    pages = source.query_iterator(
-        name, batch_size=batch_size, filter="", output_fields=["id", "vector", "path", "labels"]
-    )
     ids: list[int] = []
-    while page := pages.next():
+    for page in _pages(source, name, ["id", "vector", "path", "labels", DIGEST]):
         rows = [{**row, "labels": list(row["labels"])} for row in page]
         ids += target.upsert(new_name, rows)["ids"]
-    pages.close()
     keep_only(target, new_name, ids)
     return len(ids)
 
@@ -255,6 +329,7 @@ def keep_only(client: MilvusClient, name: str, ids: Collection[int]) -> None:
     Raises TutorialError where the collection ends up with another number of rows.
     """
     client.flush(name)
+    client.load_collection(name)  # Milvus Lite builds the index of what is there now
     _delete_others(client, name, ids)
     rows_stored = count(client, name)
     if rows_stored != len(ids):
@@ -267,13 +342,11 @@ def keep_only(client: MilvusClient, name: str, ids: Collection[int]) -> None:
 def _delete_others(client: MilvusClient, name: str, ids: Collection[int]) -> None:
     if count(client, name) == len(ids):
         return
-    wanted, others = set(ids), []
-    pages = client.query_iterator(name, batch_size=1000, filter="", output_fields=["id"])
-    while page := pages.next():
-        others += [row["id"] for row in page if row["id"] not in wanted]
-    pages.close()
-    for start in range(0, len(others), 1000):
-        client.delete(name, ids=others[start : start + 1000])
+    wanted = set(ids)
+    there = [row["id"] for page in _pages(client, name, ["id"]) for row in page]
+    others = [id_ for id_ in there if id_ not in wanted]
+    for start in range(0, len(others), BATCH_ROWS):
+        client.delete(name, ids=others[start : start + BATCH_ROWS])
     client.flush(name)
 
 
@@ -308,7 +381,10 @@ def search(
         raise ValueError(f"{len(exclude)} ids to exclude for {len(vectors)} queries")
     fetched = limit + (exclude is not None)
     found: list[list[Hit]] = []
-    step = _queries_per_call(client, name, vectors)
+    rows = client.get_collection_stats(name)["row_count"]
+    step = _queries_per_call(client, rows, vectors)
+    # Milvus ignores the parameters that the collection's index does not know.
+    parameters = {"ef": max(64, 2 * fetched), **index_parameters("IVF_FLAT", rows)[1]}
     for start in range(0, len(vectors), step):
         try:
             answers = client.search(
@@ -318,11 +394,7 @@ def search(
                 limit=fetched,
                 filter=_filled(filter or "", filter_params or {}),
                 output_fields=["path", "labels"],
-                # Milvus ignores the parameter that the collection's index does not know.
-                search_params={
-                    "metric_type": "L2",
-                    "params": {"ef": max(64, 2 * fetched), "nprobe": 16},
-                },
+                search_params={"metric_type": "L2", "params": parameters},
                 consistency_level="Strong",
             )
         except MilvusException as error:
@@ -336,15 +408,14 @@ def search(
     return found
 
 
-def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> int:
+def _queries_per_call(client: MilvusClient, rows: int, vectors: np.ndarray) -> int:
     """How many queries to send at once, such that the server's memory stays bounded.
 
-    Milvus Lite 3.2 compares by L2 in two arrays queries × rows × dimension of float32, which for
-    256 queries, 5 000 rows and 2 048 numbers are 20 GB. Other servers do not.
+    Milvus Lite 3.2 searches rows whose index is still being built as `_create_index` says, in two
+    arrays queries × rows × dimension of float32.
     """
-    if len(vectors) == 1 or "lite" not in client.get_server_version():
+    if len(vectors) == 1 or not is_lite(client):
         return SEARCH_BATCH
-    rows = client.get_collection_stats(name)["row_count"]
     per_query = 2 * vectors.itemsize * max(rows, 1) * vectors.shape[1]
     return min(SEARCH_BATCH, max(1, LITE_SEARCH_BYTES // per_query))
 

@@ -31,12 +31,11 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 from real_servers import MilvusServer
 
-from helpers import index_study, results, services
+from helpers import index_study, results, services, vector_store
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
 from helpers.extraction import extract
 from helpers.settings import ROOT
-from helpers.vector_store import SAME_DISTANCE
 
 LITE_SIZES = (1000, 3000, 10_000, 30_000, 100_000)
 REAL_SIZES = (*LITE_SIZES, 200_000)
@@ -69,7 +68,7 @@ def main() -> None:
         )
 
     with tempfile.TemporaryDirectory() as folder:
-        for index_type in index_study.INDEX_TYPES:
+        for index_type in vector_store.INDEX_TYPES:
             if index_type == "HNSW_SQ":  # Milvus 2.3 does not know it
                 continue
             server = MilvusServer(Path(folder, index_type))
@@ -90,7 +89,7 @@ def main() -> None:
     with services.temporary_services():
         client = services.connect_milvus()
         pid = next(s.pid for s in services.running_services() if s.name == "milvus")
-        for index_type in index_study.INDEX_TYPES:
+        for index_type in vector_store.INDEX_TYPES:
             grown(measured, client, pid, index_type, vectors, LITE_SIZES)
             save()
 
@@ -172,7 +171,7 @@ def sustained_load(
             latencies[searcher].append(time.perf_counter() - began)
             if len(hits) != 10:
                 errors.append(f"row {row}: {len(hits)} results instead of 10")
-            found_itself[searcher] += hits[0]["distance"] < SAME_DISTANCE
+            found_itself[searcher] += hits[0]["distance"] < vector_store.SAME_DISTANCE
 
     def guarded(work: Any, *args: Any) -> None:
         try:
@@ -222,8 +221,8 @@ def filled(client: MilvusClient, vectors: np.ndarray) -> None:
         client.insert(COLLECTION, [{"id": start + n, "vector": v} for n, v in enumerate(batch)])
     client.flush(COLLECTION)
     index = client.prepare_index_params()
-    build, _ = index_study.parameters("HNSW", len(vectors))
-    index.add_index("vector", index_type="HNSW", metric_type="L2", params=build)
+    build, _ = vector_store.index_parameters("HNSW", len(vectors))
+    vector_store.add_index(index, "vector", "HNSW", build)
     client.create_index(COLLECTION, index)
     while client.describe_index(COLLECTION, "vector")["indexed_rows"] < len(vectors):
         time.sleep(0.2)

@@ -18,7 +18,9 @@ def peak_mb(pid):
     return int(status["VmHWM"].split()[0]) / 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' /proc")
+
+
 def test_a_bulk_search_of_2000_vectors_stays_within_half_a_gigabyte(clean_settings):
     client = services.connect_milvus()
     [server] = services.running_services()
@@ -35,3 +37,18 @@ def test_a_bulk_search_of_2000_vectors_stays_within_half_a_gigabyte(clean_settin
     np.testing.assert_allclose(
         [[hit.distance for hit in hits] for hits in found], nearest, atol=1e-5
     )
+
+
+def test_rows_that_are_not_indexed_yet_are_searched_within_it_too(clean_settings):
+    """Milvus Lite builds the index of rows added later in the background."""
+    client = services.connect_milvus()
+    [server] = services.running_services()
+    random = np.random.default_rng(1)
+    vectors = normalize(random.random((ROWS, DIMENSION), dtype=np.float32))
+    vector_store.ensure_collection(client, "late", DIMENSION, description={})
+    client.load_collection("late")
+    vector_store.upsert(client, "late", list(range(ROWS)), vectors, ["a.jpg"] * ROWS, [[]] * ROWS)
+    before = peak_mb(server.pid)
+    found = vector_store.search(client, "late", vectors[:50], 1)
+    assert [hits[0].id for hits in found] == list(range(50))
+    assert peak_mb(server.pid) - before < MOST_MB

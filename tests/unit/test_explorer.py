@@ -51,7 +51,7 @@ def stores(dataset, services, monkeypatch):
         paths = [search.relative_path(path) for path in dataset.paths]
         ids = [record.id for record in dataset]
         labels = [record.labels for record in dataset]
-        store(milvus, collection, ids, vectors, paths, labels, progress=False)
+        store(milvus, collection, ids, vectors, paths, labels)
         search.path_store.save_paths(redis, key, dict(zip(ids, paths, strict=True)))
         return StoredModel(model, PHOTOS[0], collection, key, vectors, milvus, redis)
 

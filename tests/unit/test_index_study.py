@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from helpers import TutorialError, index_study
+from helpers import TutorialError, index_study, vector_store
 from helpers.evaluation import squared_distances
 from helpers.services import connect_milvus, stop_services
 
@@ -27,7 +27,7 @@ def test_exact_neighbours_agree_with_the_distances():
 def test_every_index_is_built_and_finds_the_neighbours(services):
     client = connect_milvus()
     types = index_study.known_index_types(client)
-    assert types == list(index_study.INDEX_TYPES)
+    assert types == list(vector_store.INDEX_TYPES)
     table = index_study.study(client, REAL, [200], types, queries=20, progress=False)
     assert table["index"].tolist() == [index_study.EXACT, *types]
     exact = table[table["index"].isin([index_study.EXACT, "FLAT"])]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pymilvus import DataType
 
 from helpers import TutorialError, path_store, vector_store
 from helpers.models import embedding_model
@@ -30,7 +31,7 @@ def name(request, milvus):
     """A collection that holds exactly IDS, whatever the test before did to it."""
     name, index = f"photos_{request.param}", request.param
     vector_store.ensure_collection(milvus, name, 16, description=RECIPE, index_type=index)
-    assert vector_store.store(milvus, name, IDS, VECTORS, PATHS, LABELS, batch_size=64) == IDS
+    assert vector_store.store(milvus, name, IDS, VECTORS, PATHS, LABELS) == IDS
     return name
 
 
@@ -59,7 +60,7 @@ def test_a_copy_holds_the_same_rows_and_the_same_recipe(milvus, name):
     vector_store.store(milvus, name, IDS, VECTORS, odd, LABELS)
     copied = f"{name}_copied"
     for _ in range(2):
-        assert vector_store.copy(milvus, name, milvus, copied, batch_size=64) == len(IDS)
+        assert vector_store.copy(milvus, name, milvus, copied) == len(IDS)
     there = [vector_store.search(milvus, one, VECTORS[::9], len(IDS)) for one in (name, copied)]
     assert there[0] == there[1]
     assert ODD in {hit.path for hit in there[1][0]}
@@ -162,6 +163,52 @@ def test_a_folder_name_of_255_odd_bytes_is_a_category(milvus, one):
 def test_what_the_server_refuses_is_one_sentence(milvus):
     with pytest.raises(TutorialError, match="ilvus.* failed "):
         vector_store.upsert(milvus, "nowhere", IDS[:1], VECTORS[:1], PATHS[:1], LABELS[:1])
+
+
+def test_a_collection_of_an_earlier_version_is_made_again(milvus):
+    """It had no digests; and FLAT by L2 costs Milvus Lite queries × rows × dimension of memory."""
+    schema, index = milvus.create_schema(), milvus.prepare_index_params()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=16)
+    index.add_index("vector", index_type="FLAT", metric_type="L2")
+    milvus.create_collection(
+        "earlier", schema=schema, index_params=index, properties={vector_store.RECIPE: "{}"}
+    )
+    vector_store.ensure_collection(milvus, "earlier", 16, description=RECIPE)
+    vector_store.store(milvus, "earlier", IDS, VECTORS, PATHS, LABELS)
+    assert milvus.describe_index("earlier", "vector")["index_type"] == "IVF_FLAT"
+    assert vector_store.index_of(milvus, "earlier") == "FLAT"
+    assert vector_store.check_self_first(milvus, "earlier", IDS, VECTORS) == len(IDS)
+
+
+def test_only_what_changed_is_sent(milvus, name, monkeypatch):
+    sent = []
+    upsert = milvus.upsert
+
+    def count(name, rows):
+        sent.extend(row["id"] for row in rows)
+        return upsert(name, rows)
+
+    monkeypatch.setattr(milvus, "upsert", count)
+    vector_store.store(milvus, name, IDS, VECTORS, PATHS, LABELS)
+    assert sent == []
+    vectors, paths = VECTORS.copy(), PATHS.copy()
+    vectors[3], paths[5] = VECTORS[4], "elsewhere.jpg"
+    vector_store.store(milvus, name, IDS, vectors, paths, LABELS)
+    assert sent == [IDS[3], IDS[5]]
+    hits = vector_store.search(milvus, name, vectors[[5]], 1)[0]
+    assert [hit.path for hit in hits] == ["elsewhere.jpg"]
+
+
+@pytest.mark.parametrize(("index_type", "key"), [("IVF_FLAT", "nlist"), ("HNSW", "M")])
+def test_the_server_gets_the_parameters_of_the_index(milvus, index_type, key):
+    name, rows = f"parameters_{index_type}", 400
+    wanted, _ = vector_store.index_parameters(index_type, rows)
+    vector_store.ensure_collection(
+        milvus, name, 16, description=RECIPE, index_type=index_type, rows=rows
+    )
+    there = milvus.describe_index(name, "vector")["params"]
+    assert there == wanted and there[key] > 1
 
 
 def test_an_unknown_index_type_is_refused(milvus):
