@@ -36,6 +36,7 @@ LABEL_BYTES = 1536  # a folder name of 255 bytes, each of them escaped
 BATCH_ROWS = 1000  # per insert, delete or page
 SEARCH_BATCH = 256
 LITE_SEARCH_BYTES = 384 * 2**20
+CONTAINS = re.compile(r'ARRAY_CONTAINS\(\s*labels\s*,\s*("(?:[^"\\]|\\.)*")\s*\)', re.IGNORECASE)
 SAME_DISTANCE = 1e-4  # squared L2 up to which two unit vectors in float32 count as one
 
 
@@ -380,6 +381,7 @@ def search(
     if exclude is not None and len(exclude) != len(vectors):
         raise ValueError(f"{len(exclude)} ids to exclude for {len(vectors)} queries")
     fetched = limit + (exclude is not None)
+    condition = _without_contains(client, name, _filled(filter or "", filter_params or {}))
     found: list[list[Hit]] = []
     rows = client.get_collection_stats(name)["row_count"]
     step = _queries_per_call(client, rows, vectors)
@@ -392,7 +394,7 @@ def search(
                 data=vectors[start : start + step],
                 anns_field="vector",
                 limit=fetched,
-                filter=_filled(filter or "", filter_params or {}),
+                filter=condition,
                 output_fields=["path", "labels"],
                 search_params={"metric_type": "L2", "params": parameters},
                 consistency_level="Strong",
@@ -495,6 +497,23 @@ def _filled(expression: str, values: Mapping[str, Any]) -> str:
         return json.dumps(stored, ensure_ascii=False)
 
     return re.sub(r"\{(\w+)\}", literal, expression)
+
+
+def _without_contains(client: MilvusClient, name: str, expression: str) -> str:
+    """The same filter in words that cost Milvus Lite little: the ids of the photos with a label.
+
+    For ARRAY_CONTAINS, Milvus Lite 3.2 makes Python lists of all rows, their vectors included:
+    1.3 GB and 3 s a query for 20 000 photos and 2 048 numbers.
+    """
+    if not CONTAINS.search(expression) or not is_lite(client):
+        return expression
+    labels = {row["id"]: row["labels"] for page in _pages(client, name, ["id", "labels"])
+              for row in page}  # fmt: skip
+
+    def ids(match: re.Match[str]) -> str:
+        return f"id in {[id_ for id_, names in labels.items() if json.loads(match[1]) in names]}"
+
+    return CONTAINS.sub(ids, expression)
 
 
 def _escape(text: str) -> str:

@@ -39,6 +39,21 @@ def test_a_bulk_search_of_2000_vectors_stays_within_half_a_gigabyte(clean_settin
     )
 
 
+def test_a_filter_by_label_stays_within_it_too(clean_settings):
+    client = services.connect_milvus()
+    [server] = services.running_services()
+    vectors = normalize(np.random.default_rng(2).random((ROWS, DIMENSION), dtype=np.float32))
+    ids, labels = list(range(ROWS)), [["odd"] if row % 2 else ["even"] for row in range(ROWS)]
+    vector_store.ensure_collection(client, "filtered", DIMENSION, description={})
+    vector_store.store(client, "filtered", ids, vectors, ["a.jpg"] * ROWS, labels)
+    before = peak_mb(server.pid)
+    asked = {"filter": "ARRAY_CONTAINS(labels, {label})", "filter_params": {"label": "odd"}}
+    found = vector_store.search(client, "filtered", vectors[:50], 3, **asked)
+    assert peak_mb(server.pid) - before < MOST_MB / 8
+    assert all(hit.id % 2 for hits in found for hit in hits)
+    assert [hits[0].id for hits in found[1::2]] == list(range(1, 50, 2))
+
+
 def test_rows_that_are_not_indexed_yet_are_searched_within_it_too(clean_settings):
     """Milvus Lite builds the index of rows added later in the background."""
     client = services.connect_milvus()
