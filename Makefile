@@ -29,7 +29,7 @@ stop_services = if [ -x $(PY) ] && $(PY) -c 'import helpers.services' 2> /dev/nu
 LARGE := tests/integration/test_large_run.py tests/integration/test_scale_out.py
 
 .PHONY: help run test test-all test-integration test-servers test-large test-browser lab bench \
-	recipes sample notebooks reliability scale audit fuzz stop clean ready
+	recipes sample notebooks reliability scale bench-scale audit fuzz stop clean ready
 # Each target takes every core already, and some share build/.
 .NOTPARALLEL:
 
@@ -84,6 +84,9 @@ reliability: ready  ## cause every fault, write docs/reliability.md
 	@$(TEST_ENV) $(PY) -m pytest -q tests/integration/test_faults.py \
 		tests/integration/test_notebook_faults.py
 	@$(TEST_ENV) $(PY) tools/write_reliability.py
+
+bench-scale: ready  ## seconds and memory of every notebook at 1000, 5000 and 20000 photos (long)
+	@$(PY) tools/bench_photos.py
 
 scale: ready  ## measure growth and load on a real Milvus (long)
 	@$(PY) tools/measure_scale.py

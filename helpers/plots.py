@@ -39,6 +39,7 @@ COLOURS = {
 }
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
 
+MAP_THUMBNAILS = 400
 MAP_LABELS = 24
 HATCHES = ["", "//", "..", "xx"]
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
@@ -181,6 +182,8 @@ def embedding_maps(
 ) -> Figure:
     """One panel per model: every photo at its place in the map, framed in its class's colour.
 
+    Of more than MAP_THUMBNAILS photos that many, evenly spread, and the others as points.
+
     Args:
         maps: places float [photos, 2] per model, rows in the order of the dataset.
         dataset: the photos.
@@ -192,15 +195,17 @@ def embedding_maps(
     named = sorted(kinds, key=lambda kind: -frequency[kind])[:MAP_LABELS]
     shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, max(len(kinds), 2)))
     colours = dict(zip(kinds, shades, strict=False))
-    thumbs = [thumbnail(path, (40, 30)) for path in dataset.paths]
+    pictured = dataset.spread_rows(MAP_THUMBNAILS)
+    thumbs = {row: thumbnail(dataset.paths[row], (40, 30)) for row in pictured}
+    dots = 0 if len(pictured) == len(dataset) else 8
     figure = Figure(figsize=(14, 7), layout="constrained", dpi=90)
     panels = np.atleast_1d(figure.subplots(1, len(maps)))
     for axes, (title, places) in zip(panels, maps.items(), strict=True):
-        axes.scatter(*places.T, s=0)
-        for (x, y), image, kind in zip(places, thumbs, classes, strict=True):
-            frame = {"edgecolor": colours[kind], "linewidth": 2}
+        axes.scatter(*places.T, s=dots, c=[colours[kind] for kind in classes])
+        for row, image in thumbs.items():
+            frame = {"edgecolor": colours[classes[row]], "linewidth": 2}
             box = OffsetImage(image, zoom=0.55)
-            axes.add_artist(AnnotationBbox(box, (x, y), pad=0.08, bboxprops=frame))
+            axes.add_artist(AnnotationBbox(box, tuple(places[row]), pad=0.08, bboxprops=frame))
         for kind in named:
             x, y = np.median(places[[k == kind for k in classes]], axis=0)
             label = axes.text(x, y, kind, ha="center", va="center", fontsize=9, weight="bold")

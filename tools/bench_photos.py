@@ -1,0 +1,158 @@
+"""Run all notebooks on many photos: seconds of each notebook, and peak memory of each process.
+
+`make bench-scale` does so for 1 000, 5 000 and 20 000 photos; numbers on the command line choose
+others. The photos of DATASET are repeated under other names, in COCO's layout with their boxes and
+outlines. Vectors are kept under a photo's content, so each photo passes the networks once, before
+the clock starts: what is measured is everything but converting and extracting. Prints a table and
+writes `BUILD_DIR/bench_photos.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from itertools import cycle, islice
+from pathlib import Path
+
+import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
+
+# isort: split
+import pandas as pd
+import psutil
+from PIL import Image
+
+from helpers import results, services
+from helpers.conversion import onnx_model
+from helpers.datasets import ImageDataset, open_dataset
+from helpers.extraction import extract
+from helpers.files import written_whole
+from helpers.settings import ROOT, TutorialError, load_settings
+
+SIZES = (1000, 5000, 20_000)
+LINE = re.compile(r"^(\d\d_\w+)\s+(\d+) s$|^(\d\d_\w+).*(FAILED|stopped)")
+SECONDS_BETWEEN = 0.3
+MODELS = [(name, precision) for name in ("resnet50", "vgg16") for precision in ("fp32", "int8")]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="numbers of photos")
+    sizes = parser.parse_args().sizes
+    try:
+        dataset, build = open_dataset(), load_settings().build_dir
+        for name, precision in MODELS:
+            extract(onnx_model(name, precision=precision), dataset.paths)
+        measured = [measure(dataset, size, build) for size in sizes]
+    except TutorialError as error:
+        print(error, file=sys.stderr)
+        return 1
+    about = {"dataset": results.about(dataset), "environment": results.environment()}
+    with written_whole(build / "bench_photos.json") as part:
+        part.write_text(json.dumps(about | {"sizes": measured}, indent=1) + "\n", encoding="utf-8")
+    return int(any(one["failed"] for one in measured))
+
+
+def measure(dataset: ImageDataset, size: int, build: Path) -> dict:
+    """Run the notebooks on `size` photos in a build folder of their own, and show a table."""
+    folder = build / "bench-photos" / str(size)
+    shutil.rmtree(folder, ignore_errors=True)
+    repeated(dataset, size, folder / "coco")
+    for kept in ("models", "vectors"):
+        shutil.copytree(build / kept, folder / "build" / kept)
+    os.environ["BUILD_DIR"] = str(folder / "build")  # also for `running_services` here
+    environment = os.environ | {"DATASET": str(folder / "coco"), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, str(ROOT / "tools/run_notebooks.py")]
+    print(f"\n{size} photos, {len(dataset)} of them different")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as run:
+        rows, failed = watched(run)
+    table = pd.DataFrame(rows).set_index("notebook")
+    print(table.to_string(float_format=lambda value: f"{value:.0f}"))
+    print(f"in all {table['seconds'].sum():.0f} s; most memory at once {table['all_mb'].max()} MB")
+    shutil.rmtree(folder)
+    return {"photos": size, "failed": failed or run.returncode != 0, "notebooks": rows}
+
+
+def repeated(dataset: ImageDataset, size: int, folder: Path) -> None:
+    """`size` photos in COCO's layout, links to those of `dataset`, with their annotations."""
+    photos, names = folder / "val2017", {name: n for n, name in enumerate(dataset.categories, 1)}
+    photos.mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    images, annotations = [], []
+    sizes = {record.id: Image.open(record.path).size for record in dataset}
+    for number, record in enumerate(islice(cycle(dataset), size), start=1):
+        path = photos / f"{number:012}{record.path.suffix}"
+        os.link(record.path.resolve(), path)
+        width, height = sizes[record.id]
+        images.append({"id": number, "file_name": path.name, "width": width, "height": height})
+        annotations += [
+            {"id": len(annotations) + n, "image_id": number, "category_id": names[found.category]}
+            | {"bbox": list(found.bbox), "iscrowd": 0, "area": found.bbox[2] * found.bbox[3]}
+            for n, found in enumerate(dataset.annotations(record.id), start=1)
+        ]
+    categories = [{"id": id_, "name": name} for name, id_ in names.items()]
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations/instances_val2017.json").write_text(json.dumps(whole), encoding="utf-8")
+
+
+def watched(run: subprocess.Popen) -> tuple[list[dict], bool]:
+    """A row per notebook as it ends, with the peak megabytes of each kind of process meanwhile."""
+    peaks: dict[str, float] = defaultdict(float)
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(SECONDS_BETWEEN):
+            for kind, megabytes in memory(run.pid).items():
+                peaks[kind] = max(peaks[kind], megabytes)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    rows, failed, started = [], False, time.monotonic()
+    for line in run.stdout:
+        print(line, end="", flush=True)
+        if found := LINE.match(line):
+            now = time.monotonic()
+            rows.append(
+                {"notebook": found[1] or found[3], "seconds": round(now - started)}
+                | {f"{kind}_mb": round(peaks[kind]) for kind in ("kernel", "milvus", "run", "all")}
+            )
+            failed |= found[1] is None
+            peaks.clear()
+            started = now
+    ended.set()
+    sampler.join()
+    return rows, failed
+
+
+def memory(pid: int) -> dict[str, float]:
+    """Resident megabytes now, by kind of process; pages that several share are divided by them."""
+    servers = {service.pid: service.name for service in services.running_services()}
+    found: dict[str, float] = defaultdict(float)
+    try:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return {}
+    known = {process.pid for process in processes}
+    processes += [psutil.Process(server) for server in servers if server not in known]
+    for process in processes:
+        try:
+            full = process.memory_full_info()
+            kind = "kernel" if "ipykernel" in " ".join(process.cmdline()) else "other"
+        except psutil.Error:
+            continue
+        kind = servers.get(process.pid) or ("run" if process.pid == pid else kind)
+        megabytes = getattr(full, "pss", full.rss) / 1e6
+        found[kind] += megabytes
+        found["all"] += megabytes
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
