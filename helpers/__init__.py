@@ -1,9 +1,8 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
 neighbours → settings → files → progress → images → datasets → results, weights → models →
-quantization → conversion → extraction → services → vector_store, path_store → search →
-evaluation, fusion, explanation → recipes, speed, index_study, scale_out → plots → votes, explorer,
-embedding_map → explorer_widget
+quantization → conversion → sessions, vector_cache → extraction → services → hits → vector_store,
+path_store → search → evaluation → plots → study → explorer
 """
 
 from importlib.metadata import PackageNotFoundError, version

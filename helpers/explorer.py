@@ -15,13 +15,14 @@ import redis
 from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
-from helpers import fusion, search, services
+from helpers import search, services
 from helpers.conversion import onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
+from helpers.hits import Hit
 from helpers.models import NETWORKS, PRECISIONS, PRESETS, embedding_model
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
-from helpers.vector_store import Hit
+from helpers.study import fusion
 
 METRICS = {"L2": "squared L2 distance", "COSINE": "cosine", "IP": "inner product"}
 """Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them."""

@@ -24,11 +24,12 @@ import numpy as np
 import traitlets
 from PIL import Image, ImageOps
 
-from helpers import explanation, explorer, extraction, plots, votes
+from helpers import explorer, extraction, plots, votes
 from helpers.datasets import ImageDataset, ImageRecord, open_dataset
 from helpers.explorer import Answer, Choice, Result, Stores, Variant
 from helpers.images import open_photo
 from helpers.settings import TutorialError, resolve
+from helpers.study import explanation, figures
 
 THUMBNAIL = (160, 160)
 STRIP = 40
@@ -312,7 +313,7 @@ class Explorer(widgets.VBox):
             seen = [self._as_seen(path, recipe.crop) for path in paths]
             maps[variant.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
-        plots.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=80)
+        figures.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=80)
         photo = plots.names(record.labels)
         self.photos.explanation = {
             "src": _data_uri(figure.getvalue(), "png"),

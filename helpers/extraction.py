@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TypeVar
 
 import joblib
 import numpy as np
-import onnxruntime
 
 from helpers.conversion import metadata
-from helpers.files import locked, writing
 from helpers.images import load_pixels
 from helpers.models import Recipe, described_recipe
 from helpers.progress import track
+from helpers.sessions import open_session
 from helpers.settings import TutorialError, display_path, load_settings
+from helpers.vector_cache import VectorCache, vector_cache
 
-DIGEST_BYTES = 32  # SHA-256
 BATCH_SIZE = 4
-IN_MEMORY_BYTES = 64 * 2**20
-READ_ROWS = 4096
-CPU = "CPUExecutionProvider"
-PROVIDERS = {
-    "CUDAExecutionProvider": "CUDA",
-    "TensorrtExecutionProvider": "TensorRT",
-    "OpenVINOExecutionProvider": "OpenVINO",
-    "CoreMLExecutionProvider": "CoreML",
-    CPU: "CPU",
-}
-"""ONNX Runtime's execution providers in the order they are tried, and their names as shown."""
-
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -54,6 +39,11 @@ class Embedder:
     """Of a photo to pixels: `models.Recipe.preparation`."""
     load: Callable[[int], Callable[[np.ndarray], np.ndarray]] = field(compare=False)
     """Given the threads of one call, the function pixels [n, H, W, 3] → float32 [n, dimension]."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that holds its rows."""
+        return f"{self.stem}-{self.key[:12]}"
 
 
 def extract(
@@ -138,7 +128,7 @@ def cached_vectors(
     with ExitStack() as stack:
         # In one order everywhere, so that two processes never wait for each other.
         caches = {
-            each: stack.enter_context(vector_cache(folder, each))
+            each: stack.enter_context(vector_cache(folder / each.folder, each.dimension))
             for each in sorted(set(embedders), key=lambda each: (each.stem, each.key))
         }
         for preparation in dict.fromkeys(each.preparation for each in embedders):
@@ -250,63 +240,6 @@ def ahead(
                 future.cancel()
 
 
-def open_session(onnx_path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the best execution provider that loads; the CPU if none does.
-
-    Opened once for each state of the file. `threads` per call of the network, by default as many
-    as this process may use CPUs.
-    """
-    state = onnx_path.stat()
-    return _session(onnx_path, state.st_mtime_ns, state.st_size, threads or joblib.cpu_count())
-
-
-@functools.lru_cache(maxsize=4)
-def _session(
-    onnx_path: Path, _changed: int, _size: int, threads: int
-) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # a provider that does not load is reported here, once
-    onnxruntime.set_default_logger_severity(4)
-    try:
-        for provider in installed_providers():
-            chain = list(dict.fromkeys([provider, CPU]))
-            try:
-                session = onnxruntime.InferenceSession(
-                    str(onnx_path), options, providers=chain, enable_fallback=False
-                )
-            except Exception as error:  # ONNX Runtime's errors have no common class
-                if provider == CPU:
-                    raise
-                reason = str(error).strip().splitlines()[0]
-            else:
-                if session.get_providers()[0] == provider:
-                    return session
-                reason = "ONNX Runtime left it out"
-            _report_once(provider, reason)
-    finally:
-        onnxruntime.set_default_logger_severity(2)  # as it is by default
-    raise AssertionError("unreachable: the CPU's provider is in every ONNX Runtime")
-
-
-def installed_providers() -> list[str]:
-    """The execution providers of this ONNX Runtime that `PROVIDERS` knows, in its order."""
-    return [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
-
-
-def provider(onnx_path: Path) -> str:
-    """The execution provider that runs this file here: CUDA, TensorRT, OpenVINO, CoreML or CPU."""
-    return PROVIDERS[open_session(onnx_path).get_providers()[0]]
-
-
-@functools.cache
-def _report_once(provider: str, reason: str) -> None:
-    print(
-        f"Warning: {PROVIDERS[provider]} is installed but does not load ({reason}); the next "
-        "execution provider is used, the CPU at last. Install its libraries to use it."
-    )
-
-
 def file_recipe(onnx_path: Path) -> Recipe:
     """How photos are prepared for a file and its feature map is pooled."""
     return described_recipe(contract(onnx_path))
@@ -336,66 +269,3 @@ def photo_digest(path: Path) -> bytes:
         raise TutorialError(
             f"{display_path(path)!r} cannot be read ({error.strerror}); restore or remove it."
         ) from error
-
-
-@contextmanager
-def vector_cache(parent: Path, embedder: Embedder) -> Iterator[VectorCache]:
-    """The vectors of one model, locked so that two notebooks do not extract the same photos."""
-    folder = parent / f"{embedder.stem}-{embedder.key[:12]}"
-    with locked(folder / "lock"):
-        with writing(folder):
-            cache = VectorCache(folder, embedder.dimension)
-        yield cache
-
-
-class VectorCache:
-    """Two files that only grow: `keys` (SHA-256 per photo) and `vectors` (float32 rows).
-
-    A vector is written before its key. What a killed process or a full disk left over is cut off
-    on opening.
-    """
-
-    def __init__(self, folder: Path, dimension: int):
-        self.keys, self.vectors, self.dimension = folder / "keys", folder / "vectors", dimension
-        self.keys.touch()
-        self.vectors.touch()
-        row_bytes = 4 * dimension
-        self.count = min(
-            self.keys.stat().st_size // DIGEST_BYTES, self.vectors.stat().st_size // row_bytes
-        )
-        for path, size in ((self.keys, DIGEST_BYTES), (self.vectors, row_bytes)):
-            with path.open("r+b") as file:
-                file.truncate(self.count * size)
-
-    def rows(self) -> dict[bytes, int]:
-        """Row number by photo digest."""
-        blob = self.keys.read_bytes()
-        return {
-            blob[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]: row for row in range(self.count)
-        }
-
-    def append(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
-        """Add vectors float32 [len(keys), d]. Raises TutorialError where the disk is full."""
-        with writing(self.keys.parent):
-            for path, blob in ((self.vectors, vectors.tobytes()), (self.keys, b"".join(keys))):
-                with path.open("ab") as file:
-                    file.write(blob)
-        self.count += len(keys)
-
-    def read(self, keys: Sequence[bytes]) -> np.ndarray:
-        """Vectors float32 [len(keys), d] of photos that are in the cache.
-
-        Above 64 MiB they are copied into a file without a name, which goes with the array.
-        """
-        if not keys:
-            return np.empty((0, self.dimension), np.float32)
-        numbers = self.rows()
-        rows = np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
-        stored = np.memmap(self.vectors, np.float32, "r", shape=(self.count, self.dimension))
-        if len(rows) * stored.strides[0] <= IN_MEMORY_BYTES:
-            return np.array(stored[rows])
-        with writing(self.keys.parent), TemporaryFile(dir=self.keys.parent) as file:
-            for start in range(0, len(rows), READ_ROWS):
-                file.write(stored[rows[start : start + READ_ROWS]].tobytes())
-            file.flush()
-            return np.memmap(file, np.float32, "c", shape=(len(rows), self.dimension))

@@ -15,9 +15,9 @@ from helpers import path_store, vector_store
 from helpers.conversion import ensure_onnx
 from helpers.datasets import ImageDataset
 from helpers.extraction import extract
+from helpers.hits import Hit
 from helpers.models import EmbeddingModel
-from helpers.settings import TutorialError, relative_path
-from helpers.vector_store import Hit
+from helpers.settings import relative_path
 
 
 @dataclass(frozen=True)
@@ -121,36 +121,3 @@ def search_stored(
 def photo_vector(stored: StoredModel, path: Path) -> np.ndarray:
     """The vector float32 [1, d] of any photo, of the dataset or your own."""
     return extract(stored.onnx_path, [Path(path)], progress=False)
-
-
-def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.ndarray:
-    """Results as rows of the dataset, int64 [queries, limit], as `evaluation` takes them.
-
-    Raises TutorialError where some queries have fewer results than others.
-    """
-    if len({len(hits) for hits in found}) > 1:
-        raise TutorialError(
-            "Some queries found fewer photos than others: search with the index FLAT, which misses "
-            "none, or for fewer results."
-        )
-    row = {record.id: number for number, record in enumerate(dataset)}
-    return np.array([[row[hit.id] for hit in hits] for hits in found], np.int64)
-
-
-def ranked_hits(
-    dataset: ImageDataset, vectors: np.ndarray, query: int, ranking: np.ndarray
-) -> list[Hit]:
-    """A ranking computed without Milvus, in the form the plots take.
-
-    Args:
-        dataset: the photos.
-        vectors: float32 [photos, d], unit length, rows in the order of the dataset.
-        query: row of the query.
-        ranking: rows of the results, best first.
-    """
-    distances = 2 - 2 * vectors[ranking] @ vectors[query]
-    records = [dataset.records[row] for row in ranking]
-    return [
-        Hit(record.id, float(distance), rank, relative_path(record.path), record.labels)
-        for rank, (record, distance) in enumerate(zip(records, distances, strict=True), start=1)
-    ]

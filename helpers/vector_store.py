@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
 from pymilvus.milvus_client import IndexParams
 
+from helpers.hits import Hit
 from helpers.models import EmbeddingModel
 from helpers.progress import say, track
 from helpers.services import answering
@@ -38,17 +38,6 @@ SEARCH_BATCH = 256
 LITE_SEARCH_BYTES = 384 * 2**20
 CONTAINS = re.compile(r'ARRAY_CONTAINS\(\s*labels\s*,\s*("(?:[^"\\]|\\.)*")\s*\)', re.IGNORECASE)
 SAME_DISTANCE = 1e-4  # squared L2 up to which two unit vectors in float32 count as one
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One search result; `distance` is the squared L2 distance, `rank` starts at 1."""
-
-    id: int
-    distance: float
-    rank: int
-    path: str
-    labels: frozenset[str]
 
 
 def collection_name(dataset_slug: str, model: EmbeddingModel) -> str:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import speed
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
-from helpers.extraction import provider
 from helpers.files import written_whole
 from helpers.models import NETWORKS
 from helpers.progress import say
 from helpers.quantization import int8_advice, int8_instructions
 from helpers.results import environment
+from helpers.sessions import provider
 from helpers.settings import TutorialError, display_path, load_settings
+from helpers.study import speed
 
 LEAST_PHOTOS = 64  # the fast ways need some to have a turn of a second or so
 

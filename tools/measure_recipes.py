@@ -9,9 +9,9 @@ import argparse
 import sys
 import time
 
-from helpers import recipes
 from helpers.datasets import open_dataset
 from helpers.settings import TutorialError, display_path
+from helpers.study import recipes
 
 
 def main() -> int:

@@ -31,11 +31,12 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 from real_servers import MilvusServer
 
-from helpers import index_study, results, services, vector_store
+from helpers import results, services, vector_store
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
 from helpers.extraction import extract
 from helpers.settings import ROOT
+from helpers.study import indexes
 
 LITE_SIZES = (1000, 3000, 10_000, 30_000, 100_000)
 REAL_SIZES = (*LITE_SIZES, 200_000)
@@ -57,7 +58,7 @@ def main() -> None:
         "versions": {name: version(name) for name in ("pymilvus", "milvus-lite", "numpy")},
         "photos": len(vectors),
         "dimension": vectors.shape[1],
-        "own_share": index_study.own_share(vectors, max(REAL_SIZES)),
+        "own_share": indexes.own_share(vectors, max(REAL_SIZES)),
         "note": "Before the real server stands a loopback forwarder.",
         "growth": [],
     }
@@ -81,7 +82,7 @@ def main() -> None:
         server = MilvusServer(Path(folder, "load"))
         server.start()
         try:
-            made = index_study.jittered(vectors, 2 * LOAD_ROWS)
+            made = indexes.jittered(vectors, 2 * LOAD_ROWS)
             measured["load"] = sustained_load(server.uri, made, LOAD_ROWS, LOAD_SECONDS)
         finally:
             server.stop()
@@ -105,10 +106,10 @@ def grown(
     """Add the rows of one index type on one server to `measured["growth"]`."""
     server = client.get_server_version()
     empty_mb = psutil.Process(pid).memory_info().rss / 1e6
-    table = index_study.study(client, vectors, sizes, [index_type], server_pid=pid)
+    table = indexes.study(client, vectors, sizes, [index_type], server_pid=pid)
     table = table.assign(server=server, empty_mb=empty_mb)
-    if any(row["index"] == index_study.EXACT for row in measured["growth"]):
-        table = table[table["index"] != index_study.EXACT]
+    if any(row["index"] == indexes.EXACT for row in measured["growth"]):
+        table = table[table["index"] != indexes.EXACT]
     measured["growth"] += json.loads(table.round(4).to_json(orient="records"))
     print(table.to_string(), flush=True)
 

@@ -25,9 +25,10 @@ from PIL import ImageOps
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from helpers import evaluation, search
+from helpers import evaluation
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.files import locked, written_whole
+from helpers.hits import ranked_hits
 from helpers.images import open_photo
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -285,7 +286,7 @@ def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[di
                     "elsewhere": other.index(place) + 1 if place in other else None,
                 }
                 for place, hit in zip(
-                    order, search.ranked_hits(dataset, found, row, ranking=order), strict=True
+                    order, ranked_hits(dataset, found, row, ranking=order), strict=True
                 )
             ]
             lists.append({"title": title, "hits": hits})

@@ -44,6 +44,7 @@ from helpers.datasets import ImageDataset, fetch_coco, open_dataset
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis, running_services, stop_services
 from helpers.settings import TutorialError
+from helpers.vector_cache import DIGEST_BYTES
 
 Result = TypeVar("Result")
 ROWS = 3000
@@ -246,12 +247,12 @@ def test_killed_in_the_middle_of_an_extraction(build, photos, record_fault):
     until(lambda: halted(process), process)
     kill(process)
     before = keys_written(build)
-    assert 0 < len(before) < len(dataset) * extraction.DIGEST_BYTES
+    assert 0 < len(before) < len(dataset) * DIGEST_BYTES
     vectors = extraction.extract(onnx_file, dataset.paths)
     assert np.allclose(vectors, undisturbed(photos), atol=1e-6)
     after = keys_written(build)
     assert after.startswith(before[: len(before) // 32 * 32])
-    assert len(after) == len(dataset) * extraction.DIGEST_BYTES
+    assert len(after) == len(dataset) * DIGEST_BYTES
     record_fault(
         fault="Killed in the middle of an extraction",
         done="SIGKILL after the first batches; run again: only the other photos are computed",
@@ -264,7 +265,7 @@ def test_full_disk_while_extracting(build, photos, record_fault):
         message = error_of(lambda: extraction.extract(onnx_file, dataset.paths))
         assert "the disk is full" in message
         before = keys_written(build)
-        assert 0 < len(before) < len(dataset) * extraction.DIGEST_BYTES
+        assert 0 < len(before) < len(dataset) * DIGEST_BYTES
         remount("size=4m")
         vectors = extraction.extract(onnx_file, dataset.paths)
         assert np.allclose(vectors, undisturbed(photos), atol=1e-6)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from helpers.conversion import onnx_model
-from helpers.extraction import DIGEST_BYTES
 from helpers.settings import ROOT
+from helpers.vector_cache import DIGEST_BYTES
 
 PHOTOS = 2000
 PRECISIONS = ("int8", "fp32")  # of ResNet50: two networks at once, and faster than VGG16

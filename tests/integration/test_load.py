@@ -9,7 +9,7 @@ from measure_scale import (  # tools/, which conftest.py puts on the path
     sustained_load,
 )
 
-from helpers.index_study import jittered
+from helpers.study.indexes import jittered
 
 ROWS = 5000
 CALLS = 20  # that each thread makes at least, however long they take

@@ -24,7 +24,8 @@ SCRIPT = """
 import json, os, subprocess, sys
 sys.path.append("tools")
 from real_servers import loopback_up
-from helpers import path_store, scale_out, search, services
+from helpers import path_store, search, services
+from helpers.study import scale_out
 from helpers.datasets import open_dataset
 from helpers.models import embedding_model
 
@@ -40,7 +41,7 @@ with services.temporary_services():
                "--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats",
                "--temp-dir", sys.argv[2]]
         subprocess.run(ray, check=True, stdout=sys.stderr)
-        start = [sys.executable, "-c", "from helpers import scale_out; scale_out.start_ray()"]
+        start = [sys.executable, "-c", "from helpers.study import scale_out; scale_out.start_ray()"]
         without = {**os.environ, "RAY_AUTH_MODE": "disabled"}
         refused = subprocess.run(start, env=without, capture_output=True, text=True)
         assert "TutorialError: The Ray cluster at RAY_ADDRESS=127" in refused.stderr, refused.stderr

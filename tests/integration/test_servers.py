@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import fusion, path_store, results, search, vector_store
+from helpers import path_store, results, search, vector_store
 from helpers.datasets import open_dataset
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis
 from helpers.settings import ROOT, TutorialError, load_settings
+from helpers.study import fusion
 
 sys.path.append(str(ROOT / "tests/unit"))
 import test_hybrid  # noqa: E402

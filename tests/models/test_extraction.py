@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from helpers import extraction
+from helpers import extraction, sessions
 from helpers.settings import TutorialError
+from helpers.vector_cache import DIGEST_BYTES
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(onnx_path, build, photos, c
     whole = extraction.extract(onnx_path, photos, batch_size=1)
     [keys] = build.rglob("keys")
     with keys.open("r+b") as file:  # killed while the third key was being written
-        file.truncate(2 * extraction.DIGEST_BYTES + 5)
+        file.truncate(2 * DIGEST_BYTES + 5)
     counted.clear()
     assert np.allclose(extraction.extract(onnx_path, photos, batch_size=1), whole, atol=1e-6)
     assert len(counted) == len(photos) - 2
@@ -111,9 +112,9 @@ def test_a_provider_that_does_not_load_is_named_and_the_cpu_computes(
     onnx_path, build, photos, monkeypatch, capsys
 ):
     on_cpu = np.concatenate(list(extraction.embed(onnx_path, photos)))
-    extraction._session.cache_clear()
+    sessions._session.cache_clear()
     available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(extraction.onnxruntime, "get_available_providers", lambda: available)
+    monkeypatch.setattr(sessions.onnxruntime, "get_available_providers", lambda: available)
     assert np.array_equal(np.concatenate(list(extraction.embed(onnx_path, photos))), on_cpu)
-    assert extraction.provider(onnx_path) == "CPU"
+    assert sessions.provider(onnx_path) == "CPU"
     assert capsys.readouterr().out.count("CUDA is installed but does not load") == 1

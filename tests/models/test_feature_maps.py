@@ -5,9 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from helpers import explanation, extraction, recipes
+from helpers import extraction
 from helpers.datasets import open_dataset
 from helpers.models import Recipe
+from helpers.study import explanation, recipes
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 
 from helpers import path_store, plots, search, vector_store
 from helpers.datasets import open_dataset
+from helpers.hits import ranking_rows
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis
 from helpers.settings import TutorialError, resolve
@@ -66,10 +67,10 @@ def test_rankings_are_rows_of_the_dataset_and_equally_long(stores):
     dataset, both = stores
     store = both["vgg16"]
     found = search.search_stored(store, store.vectors, len(dataset))
-    rows = search.ranking_rows(dataset, found)
+    rows = ranking_rows(dataset, found)
     assert np.array_equal(rows[:, 0], np.arange(len(dataset)))
     with pytest.raises(TutorialError, match="fewer photos than others"):
-        search.ranking_rows(dataset, [found[0], found[1][:-1]])
+        ranking_rows(dataset, [found[0], found[1][:-1]])
 
 
 def test_storing_again_changes_nothing(stores, clients):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import speed
+from helpers.study import speed
 
 
 @pytest.fixture(scope="module")

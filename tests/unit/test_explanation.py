@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import TutorialError
-from helpers import explanation as ex
+from helpers.study import explanation as ex
 
 POOLINGS = ["max", "average", "gem"]
 

@@ -7,7 +7,8 @@ from milvus_lite.function.ops.merge_op import MergeOp
 from milvus_lite.function.ops.sort_op import SortOp
 from milvus_lite.function.types import ID_FIELD, SCORE_FIELD
 
-from helpers import TutorialError, fusion
+from helpers import TutorialError
+from helpers.study import fusion
 
 
 def unit(rng, rows, dimension):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pymilvus import AnnSearchRequest, DataType, RRFRanker, WeightedRanker
 
-from helpers import evaluation, fusion
+from helpers import evaluation
 from helpers.services import connect_milvus
+from helpers.study import fusion
 from helpers.vector_store import holds_several_vectors
 
 NAME = "photos_both"

@@ -9,7 +9,8 @@ from PIL import Image
 
 from helpers import plots
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.vector_store import Hit
+from helpers.hits import Hit
+from helpers.study import figures as study_figures
 
 ODD = r"$\x$ y"  # no mathematics that Matplotlib could set
 
@@ -36,7 +37,7 @@ def test_a_category_with_dollar_signs_is_written_as_it_is(dataset):
     table = pd.DataFrame({"mean": [0.5, 0.6], "queries": [2, 3]}, index=[ODD, "cat"])
     figures = [
         plots.photo_grid(dataset, dataset.records),
-        plots.category_bars({"ResNet50": table, "VGG16": table}, "ndcg@10"),
+        study_figures.category_bars({"ResNet50": table, "VGG16": table}, "ndcg@10"),
     ]
     for figure in figures:
         assert any(text.startswith(ODD) for text in texts(figure))

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import TutorialError, evaluation, recipes, results
+from helpers import TutorialError, evaluation, results
 from helpers.datasets import open_dataset
 from helpers.models import NETWORKS, PRESETS
+from helpers.study import recipes
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,12 @@ from sklearn.preprocessing import normalize
 from helpers import evaluation, results
 from helpers.conversion import onnx_model
 from helpers.datasets import ImageDataset
-from helpers.explanation import GEM_POWER, pool
 from helpers.extraction import Embedder, cached_vectors, contract, open_session
 from helpers.files import written_whole
 from helpers.images import RESIZE
 from helpers.models import NETWORKS, Recipe, embedding_model
 from helpers.settings import ROOT, TutorialError, display_path, load_settings
+from helpers.study.explanation import GEM_POWER, pool
 
 POOLINGS = ("max", "average", "gem")
 INPUT_SIZES = (224, 320, 448)

@@ -1,0 +1,55 @@
+"""Search results: hits, and the way between hits and rows of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.datasets import ImageDataset
+from helpers.settings import TutorialError, relative_path
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One search result; `distance` is the squared L2 distance, `rank` starts at 1."""
+
+    id: int
+    distance: float
+    rank: int
+    path: str
+    labels: frozenset[str]
+
+
+def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.ndarray:
+    """Results as rows of the dataset, int64 [queries, limit], as `evaluation` takes them.
+
+    Raises TutorialError where some queries have fewer results than others.
+    """
+    if len({len(hits) for hits in found}) > 1:
+        raise TutorialError(
+            "Some queries found fewer photos than others: search with the index FLAT, which misses "
+            "none, or for fewer results."
+        )
+    row = {record.id: number for number, record in enumerate(dataset)}
+    return np.array([[row[hit.id] for hit in hits] for hits in found], np.int64)
+
+
+def ranked_hits(
+    dataset: ImageDataset, vectors: np.ndarray, query: int, ranking: np.ndarray
+) -> list[Hit]:
+    """A ranking computed without Milvus, in the form the plots take.
+
+    Args:
+        dataset: the photos.
+        vectors: float32 [photos, d], unit length, rows in the order of the dataset.
+        query: row of the query.
+        ranking: rows of the results, best first.
+    """
+    distances = 2 - 2 * vectors[ranking] @ vectors[query]
+    records = [dataset.records[row] for row in ranking]
+    return [
+        Hit(record.id, float(distance), rank, relative_path(record.path), record.labels)
+        for rank, (record, distance) in enumerate(zip(records, distances, strict=True), start=1)
+    ]
