@@ -176,6 +176,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
 
     - `sample`: the rendered photos that come with the tutorial.
     - `coco`: the article's subset of COCO; what is missing is downloaded (see `fetch_coco`).
+    - `coco-val2017`: all 5 000 photos of that split, downloaded in the same way.
     - `auto`: `coco` if its server answers or its photos are here already, else `sample`.
     - a path: a folder in COCO's layout (`annotations/instances_<split>.json` and `<split>/`; all
       splits are taken) or any folder of photos, where the first sub-folder's name is the label.
@@ -197,6 +198,8 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
         return _open_auto()
     if choice == "coco":
         return fetch_coco()
+    if choice == "coco-val2017":
+        return fetch_coco("all")
     if choice == "sample":
         folder = settings.data_dir / "sample"
         if not folder.is_dir():

@@ -45,6 +45,7 @@ from redis.retry import Retry
 
 from helpers.files import writing
 from helpers.neighbours import on_this_machine, proxy_variable
+from helpers.results import load_results
 from helpers.settings import (
     MISREAD,
     TutorialError,
@@ -213,6 +214,8 @@ def answering(name: str) -> Iterator[None]:
         settings = load_settings()
         uri = {"milvus": settings.milvus_uri, "redis": settings.redis_url}[name]
         reason = _reason(error, uri, settings.milvus_token)
+        if uri is None and _record(name).exists() and not _running(name):
+            raise TutorialError(_ended(name)) from None
         if uri is None:
             server, log = f"The embedded {name}", display_path(_folder() / f"{name}.log")
             first = "make room for BUILD_DIR, then " if "No space left" in reason else ""
@@ -221,6 +224,20 @@ def answering(name: str) -> Iterator[None]:
             server = f"{name.capitalize()} at {SETTINGS[name]}={masked(uri)}"
             way_out = "see to that server, then run the notebook again from its first cell"
         raise TutorialError(f"{server} failed ({reason}): {way_out}.") from None
+
+
+def _ended(name: str) -> str:
+    """What to say of an embedded server that is gone although nobody stopped it."""
+    photos = load_results().get("dataset", {}).get("photos")
+    what = f", here for {photos} photos" if photos else ""
+    way_out = f"set {SETTINGS[name]} to a {name.capitalize()} of your own"
+    if name == "milvus":
+        way_out += ', or give store_dataset another index (index_type="IVF_SQ8")'
+    return (
+        f"The embedded {name} has ended, as the system ends a program when memory runs out{what}: "
+        f"run the notebook again from its first cell, which starts it again with all that it held; "
+        f"if it ends again, close other programs, {way_out}."
+    )
 
 
 @contextmanager

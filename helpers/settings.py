@@ -46,7 +46,7 @@ class Settings:
     """The tutorial's settings. Nothing else in the environment changes its behaviour."""
 
     dataset: str
-    """`auto`, `coco`, `sample`, or a folder of photos."""
+    """`auto`, `coco`, `coco-val2017`, `sample`, or a folder of photos."""
     milvus_uri: str | None
     """URI of a Milvus server; None starts the embedded Milvus Lite."""
     milvus_token: str | None

@@ -18,11 +18,12 @@ from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
 from pymilvus.milvus_client import IndexParams
 
+from helpers.files import locked
 from helpers.hits import Hit
 from helpers.models import EmbeddingModel
 from helpers.progress import say, track
 from helpers.services import answering
-from helpers.settings import TutorialError
+from helpers.settings import TutorialError, load_settings
 
 # An unknown index type is accepted at creation and fails later in the background, hence the list.
 INDEX_TYPES = ("FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "HNSW_SQ")
@@ -99,29 +100,33 @@ def ensure_collection(
             f"Index type {index_type!r} is not supported: use one of {', '.join(INDEX_TYPES)}."
         )
     recipe = json.dumps(dict(description), sort_keys=True, ensure_ascii=False)
-    if client.has_collection(name) and _of_earlier_version(client, name):
-        say(f"The collection {name} is of an earlier version: it is stored again.")
-        client.drop_collection(name)
-    if client.has_collection(name):
+    with locked(load_settings().build_dir / "collections.lock"):  # two notebooks may start at once
+        if client.has_collection(name) and _of_earlier_version(client, name):
+            say(f"The collection {name} is of an earlier version: it is stored again.")
+            client.drop_collection(name)
+        if not client.has_collection(name):
+            _create_collection(client, name, dim, recipe)
+        if index_of(client, name) is None:  # new, or of a process that was killed here
+            _create_index(client, name, index_type, rows)
         _check_collection(client, name, dim, recipe, index_type)
-        client.load_collection(name)
-    else:
-        schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
-        schema.add_field("path", DataType.VARCHAR, max_length=PATH_BYTES)
-        schema.add_field(
-            "labels",
-            DataType.ARRAY,
-            element_type=DataType.VARCHAR,
-            max_capacity=LABELS_PER_PHOTO,
-            max_length=LABEL_BYTES,
-        )
-        schema.add_field(DIGEST, DataType.VARCHAR, max_length=2 * DIGEST_BYTES)
-        client.create_collection(
-            name, schema=schema, consistency_level="Strong", properties={RECIPE: recipe}
-        )
-        _create_index(client, name, index_type, rows)
+
+
+def _create_collection(client: MilvusClient, name: str, dim: int, recipe: str) -> None:
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    schema.add_field("path", DataType.VARCHAR, max_length=PATH_BYTES)
+    schema.add_field(
+        "labels",
+        DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        max_capacity=LABELS_PER_PHOTO,
+        max_length=LABEL_BYTES,
+    )
+    schema.add_field(DIGEST, DataType.VARCHAR, max_length=2 * DIGEST_BYTES)
+    client.create_collection(
+        name, schema=schema, consistency_level="Strong", properties={RECIPE: recipe}
+    )
 
 
 def _create_index(client: MilvusClient, name: str, index_type: str, rows: int) -> None:
@@ -245,7 +250,7 @@ def _rows(
     labels: Sequence[Collection[str]],
 ) -> list[dict[str, Any]]:
     """Rows as Milvus takes them."""
-    rows = []
+    rows, vectors = [], np.asarray(vectors, np.float32)
     for id_, vector, path, names in zip(ids, vectors, paths, labels, strict=True):
         texts = [_escape(path), *sorted(map(_escape, names))]
         digest = hashlib.blake2b(vector.tobytes(), digest_size=DIGEST_BYTES)

@@ -147,9 +147,7 @@ def test_lists_of_the_old_server_fused_in_python_equal_hybrid_search(clients, ra
     for model, vectors in test_hybrid.VECTORS.items():
         name, old = f"fused_{model}", clients["real"]["milvus"]
         vector_store.ensure_collection(old, name, vectors.shape[1], description={"model": model})
-        vector_store.store(
-            old, name, rows, vectors, ["a"] * len(rows), [set()] * len(rows), progress=False
-        )
+        vector_store.store(old, name, rows, vectors, ["a"] * len(rows), [set()] * len(rows))
         found.append(vector_store.search(old, name, vectors, test_hybrid.PHOTOS))
     ids = [np.array([[hit.id for hit in hits] for hits in lists]) for lists in found]
     if ranker == "rrf":

@@ -77,7 +77,7 @@ def test_data_survive_a_stop_and_even_a_kill(build):
     assert services.connect_redis().get("kept") == "yes"
     assert vector_store.count(client, "kept") == 2
 
-    client.upsert("kept", [{"id": 3, "vector": [0.6, 0.8], "path": "c", "labels": []}])
+    vector_store.upsert(client, "kept", [3], [[0.6, 0.8]], ["c"], [[]])
     milvus = services.running_services()[0]
     os.kill(milvus.pid, signal.SIGKILL)
     while not ended(milvus.pid):
