@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -184,16 +183,21 @@ def study(
     return pd.DataFrame(rows)
 
 
-def cached_study(client: MilvusClient, vectors: np.ndarray, *args: Any, **kwargs: Any) -> Any:
-    """`study`, or what it measured before on this server version, these vectors and arguments.
+def cached_study(
+    client: MilvusClient, vectors: np.ndarray, sizes: Sequence[int], index_types: Sequence[str]
+) -> pd.DataFrame:
+    """`study`, or what it measured before with this server version, vectors and parameters.
 
     Kept in `BUILD_DIR/index_study/`; delete that folder to measure again.
     """
-    asked = json.dumps([client.get_server_version(), args, kwargs], sort_keys=True, default=list)
+    parameters = [
+        index_parameters(index_type, size) for index_type in index_types for size in sizes
+    ]
+    asked = json.dumps([client.get_server_version(), sizes, index_types, parameters])
     digest = hashlib.sha256(asked.encode() + vectors.tobytes()).hexdigest()[:12]
     path = load_settings().build_dir / "index_study" / f"{digest}.json"
     if not path.exists():
-        measured = study(client, vectors, *args, **kwargs)
+        measured = study(client, vectors, sizes, index_types)
         with written_whole(path) as part:
             part.write_text(measured.to_json(orient="records", indent=1), encoding="utf-8")
     return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))

@@ -18,7 +18,8 @@ OPEN = """
 import resource
 from helpers.datasets import open_dataset
 dataset = open_dataset()
-print(len(dataset), len(dataset.skipped), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(dataset), len(dataset.skipped), memory // 1024)
 """
 
 
