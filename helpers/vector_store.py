@@ -145,8 +145,11 @@ def _create_index(client: MilvusClient, name: str, index_type: str, rows: int) -
 
 
 def is_lite(client: MilvusClient) -> bool:
-    """Whether this is Milvus Lite, the embedded server."""
-    return "lite" in client.get_server_version()
+    """Whether this is Milvus Lite, the embedded server.
+
+    Not so the server of PyPI's package `milvus`, which calls itself v2.3.5-lite.
+    """
+    return client.get_server_version().startswith("milvus_lite")
 
 
 def index_of(client: MilvusClient, name: str) -> str | None:
@@ -516,7 +519,8 @@ def _without_contains(client: MilvusClient, name: str, expression: str) -> str:
               for row in page}  # fmt: skip
 
     def ids(match: re.Match[str]) -> str:
-        return f"id in {[id_ for id_, names in labels.items() if json.loads(match[1]) in names]}"
+        wanted = json.loads(match[1])
+        return f"(id in {[id_ for id_, names in labels.items() if wanted in names]})"
 
     return CONTAINS.sub(ids, expression)
 

@@ -105,6 +105,9 @@ def test_both_servers_find_the_same_photos(clients, model):
         stored = search.store_dataset(dataset, embedding_model(model), **both)
         assert path_store.count_paths(both["redis"], stored.paths_key) == len(dataset)
         assert vector_store.count(both["milvus"], stored.collection) == len(dataset)
+        index = both["milvus"].describe_index(stored.collection, "vector")
+        assert vector_store.index_of(both["milvus"], stored.collection) == "FLAT"
+        assert index["index_type"] == ("FLAT" if servers == "real" else "IVF_FLAT")
         assert vector_store.check_self_first(
             both["milvus"], stored.collection, ids, stored.vectors
         ) == len(dataset)
