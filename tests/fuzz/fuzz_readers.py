@@ -34,7 +34,7 @@ def read_annotations(data: bytes) -> None:
     file = FOLDER / "instances_val2017.json"
     file.write_bytes(data)
     try:
-        split = datasets._read_split(file)
+        split = datasets.annotations.read_split(file)
     except TutorialError:
         return
     for image_id in split.file_names:

@@ -34,7 +34,7 @@ def environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COCO_BASE_URL", NOWHERE)
     monkeypatch.delenv("DATASET", raising=False)
-    monkeypatch.setattr(datasets, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(datasets.download, "BACKOFF_S", 0.001)
     monkeypatch.setattr(datasets, "PROBE_TIMEOUT_S", 600)  # what answers may be busy
 
 
@@ -131,6 +131,15 @@ def test_some_photos_evenly_spread_are_a_dataset_of_their_own(tmp_path):
     assert dataset.spread(12) is dataset is dataset.spread(60)
 
 
+def test_what_notebooks_look_up_is_there_and_in_the_order_of_the_photos(tmp_path):
+    dataset = open_dataset(make_coco(tmp_path / "photos", ids=(9, 2**62, 4)))
+    assert dataset.ids.dtype == np.int64 and dataset.ids.tolist() == ids(dataset) == [4, 9, 2**62]
+    assert dataset.labels == [record.labels for record in dataset]
+    assert [dataset.photos[id_] for id_ in dataset.ids] == dataset.paths
+    assert [dataset.row_of[id_] for id_ in dataset.ids] == [0, 1, 2]
+    assert dataset.spread(1).ids.tolist() == [4]
+
+
 def test_equal_names_elsewhere_have_other_slugs(tmp_path):
     slugs = {
         open_dataset(make_photo(tmp_path / place / "a.jpg").parent).slug
@@ -143,7 +152,7 @@ def test_equal_names_elsewhere_have_other_slugs(tmp_path):
 def test_same_id_twice_is_refused(tmp_path):
     records = [ImageRecord(7, tmp_path / name, frozenset()) for name in ("a.jpg", "b.jpg")]
     with pytest.raises(TutorialError, match="'a.jpg' and 'b.jpg' have the same id 7"):
-        datasets._check_ids(records)
+        datasets.folders._check_ids(records)
 
 
 def test_broken_photos_are_skipped_with_the_reason(tmp_path):
@@ -200,8 +209,8 @@ def test_photos_are_checked_on_the_processors_this_process_may_use(tmp_path, mon
     threads = set()
     for number in range(8):
         make_photo(tmp_path / "p" / f"{number}.jpg")
-    monkeypatch.setattr(datasets.joblib, "cpu_count", lambda: 1)
-    monkeypatch.setattr(datasets, "open_photo", open_photo)
+    monkeypatch.setattr(datasets.folders.joblib, "cpu_count", lambda: 1)
+    monkeypatch.setattr(datasets.folders, "open_photo", open_photo)
     assert len(open_dataset(tmp_path / "p")) == 8
     assert len(threads) == 1
 

@@ -17,7 +17,7 @@ import requests
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import TutorialError, neighbours, services
-from helpers.datasets import _fetch_error
+from helpers.datasets.download import _fetch_error
 from helpers.settings import ROOT, load_settings, masked, web_masked
 
 sys.path.append(str(ROOT / "tools"))
