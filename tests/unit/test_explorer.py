@@ -169,7 +169,7 @@ def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
 
 
 def test_all_variants_of_the_registry():
-    assert len(set(explorer.variants())) == 8
+    assert len(set(explorer.variants())) == 12
     assert {variant.precision for variant in explorer.variants()} == {"fp32", "int8"}
 
 
