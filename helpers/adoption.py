@@ -177,6 +177,7 @@ def adopt(
         TutorialError: as `from_onnx`.
     """
     where, ways = display_path(original.file), layouts(original)
+    original.open()
     uint8, channels = ways[0].type == TensorProto.UINT8, given["channels"]
     if uint8 and not {"mean", "std"}.isdisjoint(given):
         raise TutorialError(
@@ -205,8 +206,12 @@ def adopt(
     for one_by_one in (False, True):
         with suppress(Exception):  # it cannot take several photos at once
             proto = with_contract(original.whole(), photos, before, vector, wanted, one_by_one)
-            made = computed(proto, pixels)
-            if min(likeness(wanted[name], made[name]) for name in wanted) >= LIKENESS:
+            made = [computed(proto, pixels[:count]) for count in (len(pixels), 3)]
+            if all(
+                likeness(array[: len(found[name])], found[name]) >= LIKENESS
+                for name, array in wanted.items()
+                for found in made
+            ):
                 return (
                     proto,
                     EmbeddingModel(title, "recommended", "fp32", network, prepared),
@@ -245,8 +250,8 @@ def tried(
             failed = last_line(error)
     size = pixels.shape[1]
     raise TutorialError(
-        f"{display_path(original.file)} does not run on photos of {size} × {size} pixels ({failed}): "
-        "give the input_size it was made for."
+        f"{display_path(original.file)} does not run on photos of {size} × {size} pixels "
+        f"({failed}): give the input_size it was made for."
     )
 
 

@@ -65,22 +65,22 @@ class Vector:
 
 
 class Original:
-    """A file as it is, run by ONNX Runtime on the CPU.
-
-    Raises TutorialError if ONNX Runtime cannot run it.
-    """
+    """A file as it is, run by ONNX Runtime on the CPU."""
 
     def __init__(self, file: Path, proto: onnx.ModelProto):
         self.file, self.proto = file, proto
-        self.session = self._open(str(file))
         known = {entry.name for entry in proto.graph.initializer}
         self.inputs = [each for each in proto.graph.input if each.name not in known]
+        self.producers = {name: node for node in proto.graph.node for name in node.output}
+
+    def open(self) -> None:
+        """Raises TutorialError if ONNX Runtime cannot run it."""
+        self.session = self._open(str(self.file))
         self.outputs = [
             each.name
             for each in self.session.get_outputs()
             if each.type in ("tensor(float)", "tensor(float16)", "tensor(double)")
         ]
-        self.producers = {name: node for node in proto.graph.node for name in node.output}
 
     def _open(self, model: str | bytes) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()

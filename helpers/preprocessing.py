@@ -134,6 +134,8 @@ def recipe(
     Raises:
         TutorialError: nobody says the size, or the sizes contradict each other.
     """
+    if resize is not None and resize not in RESIZE:
+        raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
     size, squashed = _side(config.get("size"), where)
     cut, _ = _side(config.get("crop_size"), where)
     cut = cut if config.get("do_center_crop", "crop_size" in config) else None
