@@ -9,7 +9,7 @@ import pytest
 from helpers import weights
 from helpers.settings import TutorialError
 
-TENSOR = "block1_conv1/bias"
+SECOND = 1  # by place: a cache that an earlier version wrote has other names
 
 
 @pytest.fixture
@@ -25,13 +25,15 @@ def genuine():
 
 
 def test_one_changed_number_is_refused(genuine):
-    changed = {**genuine, TENSOR: genuine[TENSOR] + np.float32(1e-6)}
+    name = list(genuine)[SECOND]
+    changed = {**genuine, name: genuine[name] + np.float32(1e-6)}
     with pytest.raises(TutorialError, match="from somewhere are not the genuine"):
         weights.verify("vgg16", changed, "somewhere")
 
 
 def test_a_missing_tensor_is_refused(genuine):
-    partial = {key: value for key, value in genuine.items() if key != TENSOR}
+    partial = dict(genuine)
+    del partial[list(genuine)[SECOND]]
     with pytest.raises(TutorialError, match="from somewhere are not the genuine"):
         weights.verify("vgg16", partial, "somewhere")
 
