@@ -190,13 +190,15 @@ def networks() -> dict[str, Network]:
 
 
 def all_models() -> list[EmbeddingModel]:
-    """Every network under every preset that it has, at every precision."""
-    brought = adopted()
+    """Every network under every preset and at every precision that it has."""
+    brought = {name: recipe for name, (_, recipe) in adopted().items()}
+    presets = {**PRESETS, "recommended": {**PRESETS["recommended"], **brought}}
     return [
         embedding_model(name, preset, precision)
-        for preset, recipes in PRESETS.items()
+        for preset, recipes in presets.items()
         for precision in PRECISIONS
-        for name in (*recipes, *(brought if preset == "recommended" else ()))
+        for name, recipe in recipes.items()
+        if precision == "fp32" or recipe.pooling != "none"  # see `quantization.quantize`
     ]
 
 

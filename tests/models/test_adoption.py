@@ -206,8 +206,8 @@ def forms(first_layers):
         ("Div", ["g", "d"], "pixels", {}), m=np.float32(127), d=np.float32(128),
     )  # fmt: skip
     yield "uint8", pixels, {"mean": None, "std": None}
-    flipped = preceded(first_layers, TensorProto.FLOAT, ["N", "H", "W", 3],
-                       ("Gather", ["given", "order"], "pixels", {"axis": 3}), order=[2, 1, 0])  # fmt: skip
+    flip = ("Gather", ["given", "order"], "pixels", {"axis": 3})
+    flipped = preceded(first_layers, TensorProto.FLOAT, ["N", "H", "W", 3], flip, order=[2, 1, 0])
     yield "BGR", flipped, {"channels": "BGR"}
     rows = ("Flatten", ["map"], "rows", {"axis": 2}), ("Reshape", ["map", "flat"], "r", {})
     tokens = ("Transpose", ["r"], "last_hidden_state", {"perm": [0, 2, 1]})
@@ -259,6 +259,8 @@ def test_every_form_gives_the_same_vectors(first_layers, adopt, expected, photos
     name = adopt(proto, **{**SCALED, **given})
     found = vectors(name, photos)
     assert found.shape == (len(photos), 144)
+    int8 = embedding_model(name, "recommended", "int8")
+    assert (int8 in all_models()) == ("token" not in form)
     assert np.allclose(found, expected, atol=2e-3 if form == "float16" else 1e-5)
     has_map = "token" not in form
     pooling = embedding_model(name, "recommended").recipe.pooling
@@ -412,6 +414,13 @@ def test_a_lost_file_is_adopted_again_under_its_name(first_layers, adopt, photos
     with pytest.raises(TutorialError, match="was adopted, is gone from .*from_onnx"):
         conversion.onnx_model(name, preset="recommended")
     assert adopt(first_layers, **SCALED) == name and path.exists()
+
+
+def test_a_network_without_feature_map_stays_fp32(first_layers, adopt):
+    proto = next(proto for name, proto, _ in forms(first_layers) if name == "a first token")
+    name = adopt(proto, **SCALED)
+    with pytest.raises(TutorialError, match='this network has none: use precision="fp32"'):
+        conversion.onnx_model(name, preset="recommended", precision="int8")
 
 
 def test_a_model_that_is_adopted_has_one_preset(first_layers, adopt):
