@@ -2,8 +2,8 @@
 
 neighbours → settings → files → progress → images → datasets → results,
 torch_checkpoint → weights, efficientnet → models → quantization → conversion → preprocessing →
-onnx_networks → adoption → sessions, vector_cache → extraction → embedded → services → hits →
-vector_store, path_store → search → evaluation → plots → study → explorer
+onnx_networks → onnx_contract → adoption → sessions, vector_cache → extraction → embedded →
+services → hits → vector_store, path_store → search → evaluation → plots → study → explorer
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers import adoption, conversion, preprocessing
+from helpers import adoption, conversion, onnx_contract, preprocessing
 from helpers.extraction import extract
 from helpers.images import load_pixels
 from helpers.models import NETWORKS, all_models, embedding_model
@@ -42,7 +42,7 @@ def first_layers(exported):
     proto = onnx.load(exported)
     del proto.graph.output[:]
     name = [node.output[0] for node in proto.graph.node if node.op_type == "Clip"][6]
-    nodes = adoption.needed(proto.graph.node, {name})
+    nodes = onnx_contract.needed(proto.graph.node, {name})
     del proto.graph.node[:], proto.graph.value_info[:]
     proto.graph.node.extend(nodes)
     used = {each for node in nodes for each in node.input}
@@ -282,7 +282,8 @@ def test_what_is_not_known_is_asked_for(first_layers, refused):
     [
         ({"mean": [127] * 3}, r"mean=\[127, 127, 127\] .* scaled to 0–1.*divide .* by 255"),
         ({"std": [0, 1, 1]}, "std=.* above 0"),
-        ({"mean": "grey"}, "mean='grey' .* not three numbers"),
+        ({"std": 0.5}, r"std=\[0.5\] .* not three numbers"),
+        ({"mean": "grey"}, r"mean=\['grey'\] .* not three numbers"),
         ({"input_size": 5}, "input_size=5 is no number of pixels from 8"),
         ({"channels": "YUV"}, "channels='YUV' is unknown"),
         ({"resize": "area"}, "resize='area' is unknown"),
@@ -403,8 +404,22 @@ def test_equal_names_are_told_apart_by_content(first_layers, adopt, tmp_path, ph
     assert len(labels) == 2
     assert not np.allclose(vectors(one, photos), vectors(wrong, photos), atol=0.01)
     assert adopt(first_layers, name="again.onnx", **SCALED) == one, "content decides"
-    other = followed(first_layers, *POOLED, outputs=["pooled"])
+    again = tmp_path / "elsewhere/net.onnx"
+    again.parent.mkdir()
+    onnx.save(followed(first_layers, *POOLED, outputs=["pooled"]), again)
+    assert adoption.from_onnx(again, **SCALED).startswith("net_")
+    other = followed(first_layers, *POOLED, outputs=["pooled", "map"])
     assert adopt(other, name="ResNet50.onnx", **SCALED).startswith("resnet50_")
+
+
+def test_a_file_that_changed_takes_its_own_place(first_layers, adopt, photos):
+    name = adopt(first_layers, **SCALED)
+    before = vectors(name, photos)
+    last = ("Identity", ["map"], "again", {})
+    weaker = followed(first_layers, ("Pow", ["map", "two"], "out", {}), last, outputs=["out"],
+                      two=np.float32(2))  # fmt: skip
+    assert adopt(weaker, **SCALED) == name and name in adoption.networks()
+    assert not np.allclose(vectors(name, photos), before, atol=0.01)
 
 
 def test_a_lost_file_is_adopted_again_under_its_name(first_layers, adopt, photos):
