@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from helpers.settings import TutorialError
-from helpers.weights import load_weights, weights_digest
+from helpers.weights import DIGESTS, load_weights
 
 if TYPE_CHECKING:
     import keras
@@ -113,14 +113,8 @@ def imagenet_network(application: str, name: str) -> keras.Model:
     model = getattr(keras.applications, application)(
         include_top=False, weights=None, input_shape=(None, None, 3)
     )
-    tensors = load_weights(name)
-    model.set_weights([tensors[key] for key in variable_names(model)])
+    model.set_weights(list(load_weights(name).values()))
     return model
-
-
-def variable_names(model: keras.Model) -> list[str]:
-    """`<layer>/<variable>` in the order of `model.get_weights()`."""
-    return [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
 
 
 NETWORKS = {
@@ -129,14 +123,14 @@ NETWORKS = {
         build=lambda: imagenet_network("ResNet50", "resnet50"),
         preprocessing="caffe",
         dimension=2048,
-        weights_sha256=weights_digest("resnet50"),
+        weights_sha256=DIGESTS["resnet50"],
     ),
     "vgg16": Network(
         title="VGG16",
         build=lambda: imagenet_network("VGG16", "vgg16"),
         preprocessing="caffe",
         dimension=512,
-        weights_sha256=weights_digest("vgg16"),
+        weights_sha256=DIGESTS["vgg16"],
     ),
 }
 
