@@ -14,7 +14,7 @@ defined for features ≥ 0 only, as after the ReLU of both networks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,14 @@ from PIL import Image
 
 from helpers.datasets import ImageDataset
 from helpers.datasets.records import Annotation
-from helpers.evaluation import category_matrix, rank_exact
-from helpers.models import Recipe
+from helpers.evaluation import (
+    PairedDifference,
+    bootstrap_ci,
+    category_matrix,
+    paired_bootstrap,
+    rank_exact,
+)
+from helpers.models import EmbeddingModel, Recipe
 from helpers.settings import TutorialError
 
 GEM_POWER = 3
@@ -85,6 +91,21 @@ def similarity_maps(
     vector_a, vector_b = parts_a.sum(axis=(0, 1)), parts_b.sum(axis=(0, 1))
     scale = _length(vector_a) * _length(vector_b)
     return parts_a @ vector_b / scale, parts_b @ vector_a / scale
+
+
+def matched_maps(
+    feature_maps: np.ndarray, match: np.ndarray, pooling: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """`similarity_maps` of every photo and its match: float64 [n, h, w] in the one, in the other.
+
+    feature_maps: [n, h, w, c]; match: int [n], rows of the matches.
+    """
+    pairs = [
+        similarity_maps(feature_maps[row], feature_maps[other], pooling)
+        for row, other in enumerate(match)
+    ]
+    in_query, in_match = zip(*pairs, strict=True)
+    return np.stack(in_query), np.stack(in_match)
 
 
 def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
@@ -232,24 +253,26 @@ def box_cells(annotation: Annotation, recipe: Recipe, grid: tuple[int, int]) -> 
     return region_cells(cell_coverage(seen(mask, recipe), grid))
 
 
-def largest_boxes(dataset: ImageDataset, recipes: Sequence[Recipe]) -> list[tuple[int, Annotation]]:
+def largest_boxes(
+    dataset: ImageDataset, models: Sequence[EmbeddingModel]
+) -> list[tuple[int, Annotation]]:
     """The largest object of each category in the photos that show several: row and annotation.
 
-    Only categories that another photo has as well, and boxes of which each recipe shows a part.
+    Only categories that another photo has as well, and boxes of which each model sees a part.
     """
     found, common = [], Counter(dataset.categories)
     for row, record in enumerate(dataset):
         by_size = sorted(dataset.annotations(record.id), key=lambda one: np.prod(one.bbox[2:]))
         largest = {one.category: one for one in by_size if common[one.category] > 1}
-        visible = [(row, one) for one in largest.values() if is_visible(one, recipes)]
+        visible = [(row, one) for one in largest.values() if is_visible(one, models)]
         found += visible if len(visible) > 1 else []
     return found
 
 
-def is_visible(annotation: Annotation, recipes: Sequence[Recipe]) -> bool:
-    """Whether each recipe shows at least a pixel of an object's box."""
+def is_visible(annotation: Annotation, models: Sequence[EmbeddingModel]) -> bool:
+    """Whether each model sees at least a pixel of an object's box."""
     mask = _box_pixels(annotation.bbox, annotation.photo_size[::-1])
-    return all(seen(mask, recipe).any() for recipe in recipes)
+    return all(seen(mask, model.recipe).any() for model in models)
 
 
 def box_search(
@@ -266,6 +289,8 @@ def box_search(
     dataset. Returns one row per photo, the mean over its objects, and a column per query: the
     whole photo, the object's own box, and the boxes of the photo's other objects (their mean).
     """
+    if not objects:
+        return pd.DataFrame(columns=[WHOLE, OWN, OTHER], dtype=float)
     grid, rows = feature_maps.shape[1:3], np.array([row for row, _ in objects])
     parts = [
         region_vector(feature_maps[row], box_cells(one, recipe, grid), recipe.pooling)
@@ -288,6 +313,52 @@ def box_search(
         }
     )
     return table.groupby(rows).mean()
+
+
+def compared(
+    tables: Mapping[str, pd.DataFrame], column: str, controls: Sequence[str]
+) -> dict[str, dict[str, PairedDifference]]:
+    """A column minus each control, per control and model, with its interval over the rows.
+
+    tables: per model `box_search` or `object_shares`. Rows without a control are left out of its
+    comparison, and models with fewer than two rows.
+    """
+    found = {f"minus {control}": {} for control in controls}
+    for title, table in tables.items():
+        for control in controls:
+            both = table[[column, control]].dropna()
+            if len(both) > 1:
+                pair = paired_bootstrap(both[column].to_numpy(), both[control].to_numpy())
+                found[f"minus {control}"][title] = pair
+    return found
+
+
+def summary(
+    models: Sequence[EmbeddingModel],
+    boxes: Mapping[str, Mapping[str, PairedDifference]],
+    shares: Mapping[str, pd.DataFrame],
+) -> dict[str, dict]:
+    """What `results.json` keeps of each model.
+
+    boxes: `compared` of `box_search`; shares: per title `object_shares`.
+    """
+    found = {model.name: {} for model in models}
+    keys = {WHOLE: "box_against_whole_photo", OTHER: "box_against_other_box"}
+    for model in models:
+        for control, key in keys.items():
+            if pair := boxes[f"minus {control}"].get(model.title):
+                found[model.name][key] = pair._asdict()
+        if len(table := shares[model.title]) > 1:
+            mean, low, high = bootstrap_ci(table["object"].to_numpy())
+            found[model.name] |= {
+                "share_on_object": mean,
+                "share_on_object_ci": [low, high],
+                "area_of_object": table["area"].mean(),
+                "share_under_other_photos": table["other photos"].mean(),
+            }
+            if (shifted := table["shifted"].dropna()).size:
+                found[model.name]["share_under_shifted_masks"] = shifted.mean()
+    return found
 
 
 def _box_pixels(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:

@@ -251,14 +251,15 @@ def with_box(figure: Figure, box: Sequence[float], size: tuple[int, int]) -> Fig
 
 
 def model_differences(
-    differences: Mapping[str, Mapping[str, tuple[float, float, float]]], xlabel: str
+    differences: Mapping[str, Mapping[str, tuple[float, ...]]], xlabel: str
 ) -> Figure:
     """Paired differences with their intervals: a group of rows each, one row per model.
 
     Hollow points have 0 in their interval.
 
     Args:
-        differences: per group, per model: the difference, lower and upper end of its interval.
+        differences: per group, per model: the difference, lower and upper end of its interval,
+            such as an `evaluation.PairedDifference`.
         xlabel: what was subtracted from what.
     """
     models = list(dict.fromkeys(title for group in differences.values() for title in group))
@@ -269,7 +270,7 @@ def model_differences(
         for number, title in enumerate(models):
             if title not in group:
                 continue
-            difference, low, high = group[title]
+            difference, low, high = group[title][:3]
             shade, shown = (
                 colour(title, number),
                 row + 0.7 / len(models) * (number - (len(models) - 1) / 2),

@@ -1,12 +1,13 @@
 """The split of the cosine adds up; regions and masks land on the right cells."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import TutorialError
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.datasets.records import Annotation
-from helpers.models import PRESETS
+from helpers.models import PRESETS, embedding_model
 from helpers.study import explanation as ex
 
 POOLINGS = ["max", "average", "gem"]
@@ -253,7 +254,7 @@ def test_boxes_that_are_compared_are_the_largest_of_shared_categories():
     cat, dog = annotation("cat", (0, 0, 2, 2)), annotation("dog", (0, 0, 4, 4))
     outside = annotation("cat", (9, 9, 2, 2))
     dataset = photos([large, small, cat, dog], [cat], [small, outside])
-    assert ex.largest_boxes(dataset, [SQUASHED]) == [(0, large), (0, cat)]
+    assert ex.largest_boxes(dataset, [embedding_model("resnet50")]) == [(0, large), (0, cat)]
 
 
 def test_box_search_finds_what_the_box_shows():
@@ -265,7 +266,31 @@ def test_box_search_finds_what_the_box_shows():
     maps[0, 0, 0, 0] = 2  # the whole photo resembles the cup's more
     vectors = np.stack([ex.pool(one, "average") for one in maps])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    recipe = PRESETS["recommended"]["vgg16"]
-    objects = ex.largest_boxes(dataset, [recipe])
-    table = ex.box_search(dataset, objects, maps, vectors, recipe, 1)
+    model = embedding_model("vgg16", "recommended")
+    objects = ex.largest_boxes(dataset, [model])
+    table = ex.box_search(dataset, objects, maps, vectors, model.recipe, 1)
     assert table.loc[0].to_dict() == {ex.WHOLE: 0.5, ex.OWN: 1, ex.OTHER: 0}
+    nothing = ex.box_search(dataset, [], maps, vectors, model.recipe, 1)
+    assert nothing.empty and list(nothing) == list(table)
+
+
+def test_controls_are_compared_where_they_exist():
+    table = pd.DataFrame({"object": [0.5, 0.7, 0.9], "shifted": [0.4, 0.4, np.nan]})
+    pairs = ex.compared({"A": table, "B": table[:1]}, "object", ["shifted"])
+    assert list(pairs["minus shifted"]) == ["A"]
+    assert pairs["minus shifted"]["A"].difference == pytest.approx(0.2)
+
+
+def test_the_summary_is_whole_with_and_without_boxes():
+    model = embedding_model("vgg16")
+    empty = {f"minus {control}": {} for control in (ex.WHOLE, ex.OTHER)}
+    columns = ["object", "area", "shifted", "other photos"]
+    nothing = pd.DataFrame(columns=columns)
+    assert ex.summary([model], empty, {model.title: nothing}) == {"vgg16": {}}
+    shares = pd.DataFrame([[0.5, 0.2, 0.3, 0.4], [0.7, 0.2, np.nan, 0.4]], columns=columns)
+    table = pd.DataFrame({ex.OWN: [1.0, 0.8], ex.WHOLE: [0.5, 0.5], ex.OTHER: [0.1, 0.1]})
+    pairs = ex.compared({model.title: table}, ex.OWN, [ex.WHOLE, ex.OTHER])
+    found = ex.summary([model], pairs, {model.title: shares})["vgg16"]
+    assert found["share_on_object"] == pytest.approx(0.6)
+    assert found["share_under_shifted_masks"] == pytest.approx(0.3)
+    assert found["box_against_other_box"]["difference"] == pytest.approx(0.8)
