@@ -19,16 +19,16 @@ from PIL import Image, ImageOps
 from scipy.stats import binomtest
 
 from helpers import services
-from helpers.conversion import onnx_model
+from helpers.conversion import ensure_onnx
 from helpers.datasets import open_dataset
-from helpers.explorer import DEPTH, OWN_PHOTO, Variant
+from helpers.explorer.answer import DEPTH, OWN_PHOTO
+from helpers.explorer.votes import load_votes, votes_path
 from helpers.extraction import extract
-from helpers.models import embedding_model
+from helpers.models import EmbeddingModel, embedding_model
 from helpers.vector_store import collection_name
-from helpers.votes import load_votes, votes_path
 
 HANG_SECONDS = 1800  # ends what hangs; notebook 10 measures how long an update takes
-LEFT, RIGHT = Variant("resnet50"), Variant("vgg16")
+LEFT, RIGHT = embedding_model("resnet50"), embedding_model("vgg16")
 NAMES = ("resnet", "vgg", "article", "recommended", "fp32", "int8")
 
 
@@ -188,10 +188,10 @@ def captions(page, row: str) -> list[list[str]]:
 
 
 def by_hand(
-    dataset, variant: Variant, query: int | Path, count: int, category: str | None = None
+    dataset, model: EmbeddingModel, query: int | Path, count: int, category: str | None = None
 ) -> dict[int, float]:
     """The explorer's row, asked of Milvus directly: squared distance by id, nearest first."""
-    onnx = onnx_model(variant.name, preset=variant.preset, precision=variant.precision)
+    onnx = ensure_onnx(model)
     if isinstance(query, Path):
         [vector] = extract(onnx, [query], progress=False)
     else:
@@ -199,9 +199,7 @@ def by_hand(
         vector = extract(onnx, dataset.paths, progress=False)[row]
     with services.temporary_services():  # else this process would count as a user until it ends
         [answer] = services.connect_milvus().search(
-            collection_name(
-                dataset.slug, embedding_model(variant.name, variant.preset, variant.precision)
-            ),
+            collection_name(dataset.slug, model),
             data=[vector.tolist()],
             limit=count + 1,
             filter=f'ARRAY_CONTAINS(labels, "{category}")' if category else "",
@@ -213,8 +211,8 @@ def by_hand(
 def fused_by_hand(dataset, query: int, weight: float, count: int) -> list[int]:
     """The combined row, by Milvus' published formula: Σ weight · (1 − 2 · atan(d²) / π)."""
     scores: dict[int, float] = {}
-    for share, variant in ((1 - weight, LEFT), (weight, RIGHT)):
-        for id_, distance in by_hand(dataset, variant, query, DEPTH).items():
+    for share, model in ((1 - weight, LEFT), (weight, RIGHT)):
+        for id_, distance in by_hand(dataset, model, query, DEPTH).items():
             scores[id_] = scores.get(id_, 0) + share * (1 - 2 * math.atan(distance) / math.pi)
     return sorted(scores, key=lambda id_: (-scores[id_], id_))[:count]
 
@@ -228,17 +226,19 @@ def wait_until(page, condition) -> None:
 
 def check_rows(
     page, dataset, query: int | Path, count: int, category: str | None = None, *,
-    models: tuple[Variant, Variant] = (LEFT, RIGHT),
+    models: tuple[EmbeddingModel, EmbeddingModel] = (LEFT, RIGHT),
 ) -> None:  # fmt: skip
     """Both rows hold what Milvus answers, in its order."""
-    for row, variant in zip(("left", "right"), models, strict=True):
-        wanted = list(by_hand(dataset, variant, query, count, category))
+    for row, model in zip(("left", "right"), models, strict=True):
+        wanted = list(by_hand(dataset, model, query, count, category))
         wait_until(page, lambda row=row, wanted=wanted: shown(page, row) == wanted)
 
 
-def check_captions(page, dataset, query: int, models: tuple[Variant, Variant]) -> None:
+def check_captions(
+    page, dataset, query: int, models: tuple[EmbeddingModel, EmbeddingModel]
+) -> None:
     """Distance, movement against the other model and shared categories, each worked out here."""
-    lists = [by_hand(dataset, variant, query, DEPTH) for variant in models]
+    lists = [by_hand(dataset, model, query, DEPTH) for model in models]
     for row, mine, other in (("left", *lists), ("right", *lists[::-1])):
         ids = shown(page, row)
         for rank, (id_, lines) in enumerate(
@@ -299,17 +299,6 @@ def test_the_quick_start_shows_its_picture_and_takes_a_photo(watched, lab, tmp_p
     page.screenshot(path=screenshots / "00_quick_start_my_photo.png")
 
 
-def test_in_notebook_04(watched, lab, stored, screenshots):
-    page = watched.page
-    run_all(page, lab, "04_search_compare.ipynb")
-    scroll_to(page, "Explorer(dataset)")
-    page.locator(".photo-browser").first.wait_for()
-    check_rows(page, stored, click_photo(page, ".strip", 3), 6)
-    check_rows(page, stored, click_photo(page, "[data-row=left]", 1), 6)
-    assert page.get_by_text("Jupyter news").count() == 0, "the reader is asked about news"
-    page.screenshot(path=screenshots / "04_search_compare.png")
-
-
 def test_query_filter_number_and_fusion(explore, stored, screenshots):
     page, dataset = explore, stored
     check_rows(page, dataset, click_photo(page, ".strip", 3), 6)
@@ -358,19 +347,19 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
 @pytest.mark.parametrize(
     "models",
     [
-        (Variant("resnet50"), Variant("vgg16")),
-        (Variant("resnet50"), Variant("resnet50", precision="int8")),
-        (Variant("resnet50", "article"), Variant("resnet50", "recommended")),
+        (embedding_model("resnet50"), embedding_model("vgg16")),
+        (embedding_model("resnet50"), embedding_model("resnet50", precision="int8")),
+        (embedding_model("resnet50", "article"), embedding_model("resnet50", "recommended")),
     ],
     ids=["two_networks", "fp32_against_int8", "article_against_recommended"],
 )
 def test_any_two_models(explore, stored, models):
     page = explore
     click_photo(page, ".strip", 11)
-    for side, variant in zip(("Left", "Right"), models, strict=True):
-        choose(page, side, variant.label)
+    for side, model in zip(("Left", "Right"), models, strict=True):
+        choose(page, side, model.label)
     titles = page.locator(".photo-browser .rows h3")
-    labels = [variant.label for variant in models]
+    labels = [model.label for model in models]
     wait_until(page, lambda: titles.all_text_contents()[:2] == labels)
     for number in (11, 20):
         query = click_photo(page, ".strip", number)
@@ -577,7 +566,7 @@ def test_what_a_small_dataset_cannot_answer_is_said(watched, lab, stored, enviro
         shutil.copy(record.path, target)
     source = (
         "from helpers.datasets import open_dataset\n"
-        "from helpers.explorer_widget import Explorer\n"
+        "from helpers.explorer.widget import Explorer\n"
         f"Explorer(open_dataset({str(tmp_path / 'pets')!r}))"
     )
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
@@ -666,8 +655,8 @@ def plot(explore):
 def neighbours(stored):
     """Per model the rows of each photo's five nearest, computed here."""
     spaces = []
-    for variant in (LEFT, RIGHT):
-        vectors = extract(onnx_model(variant.name), stored.paths, progress=False)
+    for model in (LEFT, RIGHT):
+        vectors = extract(ensure_onnx(model), stored.paths, progress=False)
         similarity = vectors @ vectors.T
         np.fill_diagonal(similarity, -np.inf)
         spaces.append(np.argsort(-similarity, axis=1)[:, :5])

@@ -12,18 +12,19 @@ from PIL import Image
 from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
-from helpers import explorer, search
+from helpers import search
 from helpers import services as running
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.embedding_map import EmbeddingMap, joined, nearest, unit_square
-from helpers.explorer import Choice, Variant
-from helpers.explorer_widget import Explorer, thumbnail_uri
+from helpers.explorer.answer import METRICS, Choice, Stores, answer, offered_models
+from helpers.explorer.embedding_map import EmbeddingMap, joined, nearest, unit_square
+from helpers.explorer.votes import Vote, load_votes, save_vote, tally, votes_path
+from helpers.explorer.widget import Explorer, thumbnail_uri
+from helpers.models import embedding_model
 from helpers.search import StoredModel
 from helpers.settings import ROOT, TutorialError
 from helpers.vector_store import ensure_collection, store
-from helpers.votes import Vote, load_votes, save_vote, tally, votes_path
 
-LEFT, RIGHT = Variant("resnet50"), Variant("vgg16")
+LEFT, RIGHT = embedding_model("resnet50"), embedding_model("vgg16")
 PHOTOS = sorted((ROOT / "data/sample/sample").glob("*.jpg"))[:12]
 LABELS = [frozenset({"cup"}), frozenset({"clock"}), frozenset({"bench", "cup"})]
 
@@ -56,7 +57,7 @@ def stores(dataset, services, monkeypatch):
         return StoredModel(model, PHOTOS[0], collection, key, vectors, milvus, redis)
 
     monkeypatch.setattr(search, "store_dataset", store_random)
-    return explorer.Stores(dataset)
+    return Stores(dataset)
 
 
 def expected(dataset, seed, query, count):
@@ -71,7 +72,7 @@ def ids(row):
 
 
 def test_rows_are_the_exact_neighbours(dataset, stores):
-    found = explorer.answer(stores, Choice(dataset.records[3], LEFT, RIGHT, count=5))
+    found = answer(stores, Choice(dataset.records[3], LEFT, RIGHT, count=5))
     for row, seed in ((found.left, 8), (found.right, 5)):
         wanted, distances = expected(dataset, seed, 3, 5)
         assert ids(row) == wanted
@@ -86,15 +87,15 @@ def test_rows_are_the_exact_neighbours(dataset, stores):
 def test_weight_goes_from_the_left_row_to_the_right_one(dataset, stores):
     choice = Choice(dataset.records[0], LEFT, RIGHT, count=5)
     for weight, side in ((0.0, "left"), (1.0, "right")):
-        found = explorer.answer(stores, replace(choice, weight=weight))
+        found = answer(stores, replace(choice, weight=weight))
         assert ids(found.combined) == ids(getattr(found, side))
-    between = explorer.answer(stores, replace(choice, weight=0.5))
+    between = answer(stores, replace(choice, weight=0.5))
     assert ids(between.combined) not in (ids(between.left), ids(between.right))
 
 
 def test_metrics_change_the_score_and_not_the_order(dataset, stores):
     choice = Choice(dataset.records[0], LEFT, RIGHT, count=5)
-    rows = {m: explorer.answer(stores, replace(choice, metric=m)).left for m in explorer.METRICS}
+    rows = {m: answer(stores, replace(choice, metric=m)).left for m in METRICS}
     assert ids(rows["L2"]) == ids(rows["COSINE"]) == ids(rows["IP"])
     for l2, cosine in zip(rows["L2"], rows["COSINE"], strict=True):
         assert cosine.score == pytest.approx(1 - l2.score / 2)
@@ -102,11 +103,11 @@ def test_metrics_change_the_score_and_not_the_order(dataset, stores):
 
 def test_filter_keeps_the_category_and_says_when_there_are_fewer(dataset, stores):
     choice = Choice(dataset.records[1], LEFT, RIGHT, count=3, category="cup")
-    found = explorer.answer(stores, choice)
+    found = answer(stores, choice)
     assert all("cup" in result.hit.labels for row in (found.left, found.right, found.combined)
                for result in row)  # fmt: skip
     assert found.notice == ""
-    many = explorer.answer(stores, replace(choice, count=10))
+    many = answer(stores, replace(choice, count=10))
     assert len(many.left) == len(many.combined) == 8
     assert many.notice == "Only 8 other photos show “cup”: these are all."
 
@@ -122,15 +123,15 @@ def test_filter_keeps_the_category_and_says_when_there_are_fewer(dataset, stores
 )
 def test_what_cannot_be_shown_is_said(dataset, stores, change, sentence):
     with pytest.raises(TutorialError, match=sentence):
-        explorer.answer(stores, replace(Choice(dataset.records[0], LEFT, RIGHT), **change))
+        answer(stores, replace(Choice(dataset.records[0], LEFT, RIGHT), **change))
 
 
 def test_the_id_0_is_a_photo_like_any_other(dataset, stores):
     records = tuple(replace(record, id=record.id - 1) for record in dataset)
     stores.dataset = ImageDataset("from 0", "from_0", records)
-    found = explorer.answer(stores, Choice(records[0], LEFT, RIGHT, count=5))
+    found = answer(stores, Choice(records[0], LEFT, RIGHT, count=5))
     assert ids(found.left) == expected(stores.dataset, 8, 0, 5)[0]
-    assert 0 in ids(explorer.answer(stores, Choice(records[1], LEFT, RIGHT, count=11)).left)
+    assert 0 in ids(answer(stores, Choice(records[1], LEFT, RIGHT, count=11)).left)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_what_a_server_refuses_is_said_as_it_is(
     dataset, stores, monkeypatch, server, error, sentence
 ):
     choice = Choice(dataset.records[0], LEFT, RIGHT)
-    explorer.answer(stores, choice)
+    answer(stores, choice)
 
     @running.answering(server)
     def fail(*_arguments, **_options):
@@ -158,7 +159,7 @@ def test_what_a_server_refuses_is_said_as_it_is(
 
     monkeypatch.setattr(search, "search_stored", fail)
     with pytest.raises(TutorialError, match=sentence):
-        explorer.answer(stores, choice)
+        answer(stores, choice)
     assert stores.known == {}, "the next search connects anew"
 
 
@@ -168,9 +169,9 @@ def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
         Explorer(dataset)
 
 
-def test_all_variants_of_the_registry():
-    assert len(set(explorer.variants())) == 8
-    assert {variant.precision for variant in explorer.variants()} == {"fp32", "int8"}
+def test_all_models_of_the_registry_are_offered():
+    assert len(set(offered_models())) == 12
+    assert {model.precision for model in offered_models()} == {"fp32", "int8"}
 
 
 def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):

@@ -22,12 +22,25 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import traitlets
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from helpers import explorer, extraction, plots, votes
+from helpers import extraction, plots
+from helpers.conversion import onnx_path
 from helpers.datasets import ImageDataset, ImageRecord, open_dataset
-from helpers.explorer import Answer, Choice, Result, Stores, Variant
-from helpers.images import open_photo
+from helpers.explorer import votes
+from helpers.explorer.answer import (
+    DEPTH,
+    METRICS,
+    OWN_PHOTO,
+    Answer,
+    Choice,
+    Result,
+    Stores,
+    answer,
+    offered_models,
+)
+from helpers.images import open_photo, thumbnail
+from helpers.models import EmbeddingModel, embedding_model
 from helpers.settings import TutorialError, resolve
 from helpers.study import explanation, figures
 
@@ -70,8 +83,8 @@ class Explorer(widgets.VBox):
     def __init__(
         self,
         dataset: ImageDataset | None = None,
-        left: Variant = Variant("resnet50"),  # noqa: B008 frozen
-        right: Variant = Variant("vgg16"),  # noqa: B008 frozen
+        left: EmbeddingModel = embedding_model("resnet50"),  # noqa: B008 frozen
+        right: EmbeddingModel = embedding_model("vgg16"),  # noqa: B008 frozen
     ):
         self.dataset = dataset or open_dataset()
         self.stores = Stores(self.dataset)
@@ -85,7 +98,7 @@ class Explorer(widgets.VBox):
         self.photos.on_msg(self._on_photo)
         self._make_controls()
         self._show_strip()
-        self.answer = explorer.answer(self.stores, self.choice)
+        self.answer = answer(self.stores, self.choice)
         self._show()
         self._show_tally()
         super().__init__([self.settings, self.switches, self.photos, self.voting])
@@ -99,19 +112,19 @@ class Explorer(widgets.VBox):
     # --- controls -----------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        variants = [
-            (variant.label + ("" if variant.converted else " (made on first use)"), variant)
-            for variant in explorer.variants()
+        models = [
+            (model.label + ("" if onnx_path(model).exists() else " (made on first use)"), model)
+            for model in offered_models()
         ]
         categories = [(ALL, "")] + [
             (f"{name} ({count})", name) for name, count in self.dataset.categories.items()
         ]
-        self.left = _control(widgets.Dropdown, "Left", options=variants, value=self.choice.left)
-        self.right = _control(widgets.Dropdown, "Right", options=variants, value=self.choice.right)
+        self.left = _control(widgets.Dropdown, "Left", options=models, value=self.choice.left)
+        self.right = _control(widgets.Dropdown, "Right", options=models, value=self.choice.right)
         self.metric = _control(
             widgets.Dropdown,
             "Score",
-            options=[(title, name) for name, title in explorer.METRICS.items()],
+            options=[(title, name) for name, title in METRICS.items()],
             value=self.choice.metric,
         )
         self.count = _control(
@@ -138,11 +151,11 @@ class Explorer(widgets.VBox):
         self.switches = widgets.Box([self.random, self.explain, self.blind], layout=ROW)
         self.tally = widgets.HTML()
         buttons = []
-        for answer, text in zip(
+        for better, text in zip(
             votes.ANSWERS, ("Left is better", "Right is better", "Same"), strict=True
         ):
             button = widgets.Button(description=text)
-            button.on_click(lambda _, answer=answer: self._guarded(self._vote, answer))
+            button.on_click(lambda _, better=better: self._guarded(self._vote, better))
             buttons.append(button)
         self.voting = widgets.Box([*buttons, self.tally], layout=ROW)
 
@@ -162,7 +175,7 @@ class Explorer(widgets.VBox):
             open_photo(path)
         except TutorialError as error:
             raise TutorialError(str(error).replace(path.name, Path(name).name)) from error
-        self.ask(ImageRecord(explorer.OWN_PHOTO, path, frozenset()))
+        self.ask(ImageRecord(OWN_PHOTO, path, frozenset()))
 
     def _on_photo(self, _widget: object, message: dict, buffers: list) -> None:
         self._guarded(self._handle, message, buffers)
@@ -210,10 +223,10 @@ class Explorer(widgets.VBox):
         self._guarded(self._search, replace(self.choice, **chosen))
 
     def _search(self, choice: Choice) -> None:
-        if not all(variant in self.stores.known for variant in (choice.left, choice.right)):
+        if not all(model in self.stores.known for model in (choice.left, choice.right)):
             self.photos.message = "Preparing the models: converting, extracting, storing …"
         self.choice = choice  # kept even if the search fails: choosing again tries again
-        self.answer = explorer.answer(self.stores, choice)
+        self.answer = answer(self.stores, choice)
         self._show()
         self._show_tally()
 
@@ -222,7 +235,7 @@ class Explorer(widgets.VBox):
         if better != "same" and swapped:
             better = SIDES[1 - SIDES.index(better)]
         query = choice.query
-        name = query.path.name if query.id == explorer.OWN_PHOTO else str(query.id)
+        name = query.path.name if query.id == OWN_PHOTO else str(query.id)
         models = choice.left.label, choice.right.label
         votes.save_vote(votes.Vote(self.dataset.slug, name, *models, better, blind))
         self._show_tally()
@@ -243,19 +256,19 @@ class Explorer(widgets.VBox):
                              self._strip_records()]  # fmt: skip
 
     def _show(self) -> None:
-        query, answer = self.choice.query, self.answer
-        name = "Your photo" if query.id == explorer.OWN_PHOTO else "Query"
+        query, found = self.choice.query, self.answer
+        name = "Your photo" if query.id == OWN_PHOTO else "Query"
         labels = ", ".join(sorted(query.labels))
         photo = _photo(query.id, query.path, query.labels, [name, labels])
-        rows = [(self.choice.left.label, answer.left, "left"),
-                (self.choice.right.label, answer.right, "right")]  # fmt: skip
+        rows = [(self.choice.left.label, found.left, "left"),
+                (self.choice.right.label, found.right, "right")]  # fmt: skip
         if self.blind.value:
             shown = rows[::-1] if self.swapped else rows
             rows = [(side.capitalize(), results, side)
                     for side, (_, results, _) in zip(SIDES, shown, strict=True)]  # fmt: skip
         else:
             share = f"{1 - self.choice.weight:.0%} left, {self.choice.weight:.0%} right"
-            rows.append((f"Combined: {share}", answer.combined, "combined"))
+            rows.append((f"Combined: {share}", found.combined, "combined"))
         rows = [
             {
                 "name": name,
@@ -268,7 +281,7 @@ class Explorer(widgets.VBox):
         self.shown = (self.choice, self.swapped, self.blind.value)
         self.photos.query, self.photos.rows = photo, rows
         self.photos.explanation = {}
-        self.photos.message = answer.notice
+        self.photos.message = found.notice
 
     def _result(self, result: Result, row: str) -> dict:
         hit = result.hit
@@ -288,11 +301,11 @@ class Explorer(widgets.VBox):
     def _movement(self, result: Result, row: str) -> str:
         """Where else the photo stands: ▲ if this model ranks it higher than the other does."""
         if row == "combined":
-            places = [rank or f"beyond {explorer.DEPTH}" for rank in result.elsewhere]
+            places = [rank or f"beyond {DEPTH}" for rank in result.elsewhere]
             return f"left {places[0]}, right {places[1]}"
         [other] = result.elsewhere
         if other is None:
-            return f"new, beyond {explorer.DEPTH} there"
+            return f"new, beyond {DEPTH} there"
         if other > len(self.answer.left):
             return f"new, {other} there"
         change = other - result.hit.rank
@@ -303,15 +316,15 @@ class Explorer(widgets.VBox):
         self.photos.message = "Computing the heat maps …"
         choice, *_ = self.shown
         query, maps, cosines = choice.query, {}, []
-        for variant in (choice.left, choice.right):
-            stored = self.stores(variant)
+        for model in (choice.left, choice.right):
+            stored = self.stores(model)
             paths = [query.path, record.path]
             features = extraction.feature_maps(stored.onnx_path, paths)
             recipe = stored.model.recipe
             split = explanation.similarity_maps(*features, recipe.pooling)
-            cosines.append(f"{variant.label} cosine {split[0].sum():.3f}")
+            cosines.append(f"{model.label} cosine {split[0].sum():.3f}")
             seen = [self._as_seen(path, recipe.crop) for path in paths]
-            maps[variant.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
+            maps[model.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
         figures.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=80)
         photo = plots.names(record.labels)
@@ -375,10 +388,8 @@ def thumbnail_uri(path: Path) -> str:
 
     Raises TutorialError if the photo cannot be read.
     """
-    photo = open_photo(path)
-    photo.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    photo.save(content, "JPEG", quality=82)
+    thumbnail(path, THUMBNAIL, crop=False).save(content, "JPEG", quality=82)
     return _data_uri(content.getvalue(), "jpeg")
 
 

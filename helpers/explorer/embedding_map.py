@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from helpers import plots
 from helpers.datasets import ImageDataset
-from helpers.explorer_widget import alt_text, thumbnail_uri
+from helpers.explorer.widget import alt_text, thumbnail_uri
 
 GAP = 1.15  # left edge of the second map; each map is 1 wide
 MOST_LINES = 60

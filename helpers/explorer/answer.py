@@ -1,6 +1,6 @@
 """What the explorer shows: a query and two models → two ranked rows and a combined one.
 
-Nothing here knows of widgets: `helpers.explorer_widget` draws it.
+Nothing here knows of widgets: `helpers.explorer.widget` draws it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
 from helpers import search, services
-from helpers.conversion import onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
-from helpers.models import NETWORKS, PRECISIONS, PRESETS, embedding_model
+from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.study import fusion
@@ -42,30 +41,12 @@ UNANSWERED = (
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A registry entry at a precision: what one side of the explorer searches with."""
-
-    name: str
-    preset: str = "article"
-    precision: str = "fp32"
-
-    @property
-    def label(self) -> str:
-        return f"{NETWORKS[self.name].title} · {self.preset} · {self.precision}"
-
-    @property
-    def converted(self) -> bool:
-        """Whether its ONNX file exists; else its first use takes a minute."""
-        return onnx_path(embedding_model(self.name, self.preset, self.precision)).exists()
-
-
-@dataclass(frozen=True)
 class Choice:
     """Everything a reader can set."""
 
     query: ImageRecord
-    left: Variant
-    right: Variant
+    left: EmbeddingModel
+    right: EmbeddingModel
     count: int = 6
     metric: str = "L2"
     category: str | None = None
@@ -101,35 +82,35 @@ class Answer:
 
 
 class Stores:
-    """Stored models by variant, on servers that may end while the explorer is open."""
+    """Stored models, on servers that may end while the explorer is open."""
 
     def __init__(self, dataset: ImageDataset):
         self.dataset = dataset
-        self.known: dict[Variant, StoredModel] = {}
+        self.known: dict[EmbeddingModel, StoredModel] = {}
 
-    def __call__(self, variant: Variant) -> StoredModel:
-        """The variant's stored model; converted, extracted and stored now if it is new here.
+    def __call__(self, model: EmbeddingModel) -> StoredModel:
+        """The stored model; converted, extracted and stored now if it is new here.
 
         Raises TutorialError as `search.store_dataset` and `services.connect_milvus` do.
         """
-        if variant not in self.known:
-            self.known[variant] = search.store_dataset(
+        if model not in self.known:
+            self.known[model] = search.store_dataset(
                 self.dataset,
-                embedding_model(variant.name, variant.preset, variant.precision),
+                model,
                 milvus=services.connect_milvus(),
                 redis=services.connect_redis(),
             )
-        return self.known[variant]
+        return self.known[model]
 
     def forget(self) -> None:
         """Connect anew next time, and check what is stored there."""
         self.known.clear()
 
 
-def variants() -> list[Variant]:
+def offered_models() -> list[EmbeddingModel]:
     """All that can be chosen: every network, preset and precision of the registry."""
     return [
-        Variant(name, preset, precision)
+        embedding_model(name, preset, precision)
         for preset, precision in product(PRESETS, PRECISIONS)
         for name in PRESETS[preset]
     ]
@@ -147,7 +128,7 @@ def answer(stores: Stores, choice: Choice) -> Answer:
             a server that does not answer.
     """
     count, notice = _countable(stores.dataset, choice)
-    sides = [_search(stores, variant, choice) for variant in (choice.left, choice.right)]
+    sides = [_search(stores, model, choice) for model in (choice.left, choice.right)]
     scores = [in_metric([hit.distance for hit in hits], choice.metric) for hits in sides]
     rankings = [np.array([[hit.id for hit in hits]], np.int64) for hits in sides]
     weights = (1 - choice.weight, choice.weight)
@@ -212,7 +193,7 @@ def _countable(dataset: ImageDataset, choice: Choice) -> tuple[int, str]:
     return matching, f"Only {matching} other {photos} “{choice.category}”: these are all."
 
 
-def _search(stores: Stores, variant: Variant, choice: Choice) -> list[Hit]:
+def _search(stores: Stores, model: EmbeddingModel, choice: Choice) -> list[Hit]:
     """The results of one model, deep enough to fuse; its servers may have ended."""
     photos = len(stores.dataset)
     filtered = {}
@@ -221,7 +202,7 @@ def _search(stores: Stores, variant: Variant, choice: Choice) -> list[Hit]:
             "filter": "ARRAY_CONTAINS(labels, {category})",
             "filter_params": {"category": choice.category},
         }
-    stored = stores(variant)
+    stored = stores(model)
     try:
         vector = _query_vector(stores.dataset, stored, choice.query)
         depth = min(max(DEPTH, choice.count), photos)
