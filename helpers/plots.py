@@ -22,11 +22,10 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
-from PIL import ImageOps
 
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
-from helpers.images import open_photo
+from helpers.images import open_photo, thumbnail
 
 # Okabe and Ito's palette: https://jfly.uni-koeln.de/color/
 COLOURS = {
@@ -77,14 +76,9 @@ def colour(title: str, position: int = 0) -> str:
     return COLOURS.get(title, CYCLE[(position + 2) % len(CYCLE)])
 
 
-def thumbnail(path: Path, size: tuple[int, int] = (160, 120)) -> np.ndarray:
-    """A photo cropped to `size` (width, height): uint8 [height, width, 3]."""
-    return np.asarray(ImageOps.fit(open_photo(path), size))
-
-
 def tile(axes: Axes, path: Path, title: str, *, frame: str, style: str = "-") -> None:
     """One photo with a title and a frame; the frame's style says what its colour says."""
-    image = thumbnail(path)
+    image = np.asarray(thumbnail(path, (160, 120)))
     height, width = image.shape[:2]
     axes.imshow(image)
     axes.set_title(title, fontsize=8, pad=3, parse_math=False)  # a category may hold $
@@ -193,7 +187,7 @@ def embedding_maps(
     shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, max(len(kinds), 2)))
     colours = dict(zip(kinds, shades, strict=False))
     pictured = dataset.spread_rows(MAP_THUMBNAILS)
-    thumbs = {row: thumbnail(dataset.paths[row], (40, 30)) for row in pictured}
+    thumbs = {row: np.asarray(thumbnail(dataset.paths[row], (40, 30))) for row in pictured}
     dots = 0 if len(pictured) == len(dataset) else 8
     figure = Figure(figsize=(14, 7.4), layout="constrained", dpi=90)
     panels = np.atleast_1d(figure.subplots(1, len(maps)))

@@ -201,7 +201,7 @@ def race(
     Taking turns, a busy machine disturbs all alike: compare the ratios within a round.
 
     Args:
-        ways: by name; the first is what `summary` compares with.
+        ways: by name, or by model and name; the first of each is what `summary` compares with.
         paths: photos; a way gets as many of them as it handles in about `seconds`, all at most,
             in numbers that keep every CPU busy to the end.
         rounds: how often each way has its turn.
@@ -219,7 +219,7 @@ def race(
             took = duration(way, few)
         counts[name] = unit * max(1, round(seconds * len(few) / took / unit))
     turns = [(row, name) for row in range(rounds) for name in ways]
-    measured = pd.DataFrame(index=range(rounds), columns=list(ways), dtype=float)
+    measured = pd.DataFrame(index=range(rounds), columns=pd.Index(list(ways)), dtype=float)
     for row, name in track(turns, total=len(turns), unit="turns", label="race", enabled=progress):
         some = paths[: counts[name]]
         measured.loc[row, name] = len(some) / duration(ways[name], some)
