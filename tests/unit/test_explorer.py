@@ -8,7 +8,6 @@ import grpc
 import numpy as np
 import pytest
 import redis
-from PIL import Image
 from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
