@@ -207,7 +207,8 @@ def _reason(path: Path, error: Exception) -> tuple[str, str]:
     if path.stat().st_size == 0:
         return "it is empty", "copy it again from where it comes from"
     if not isinstance(error, UnidentifiedImageError):
-        return f"it is damaged: {error or type(error).__name__}", "put an intact copy in its place"
+        what = " ".join(str(error).split()) or type(error).__name__
+        return f"it is damaged: {what}", "put an intact copy in its place"
     with path.open("rb") as file:
         head = file.read(512)
     for first_bytes, (kind, way_out) in OTHERS.items():
