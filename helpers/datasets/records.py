@@ -75,7 +75,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Photos in a stable order: by id where an annotation file gives them, else by relative path."""
+    """Photos in a stable order: by the ids of annotation files, or else by relative path."""
 
     name: str
     """As shown to the reader, such as `sample` or `coco-val2017-animals`."""
