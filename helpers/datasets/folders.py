@@ -18,7 +18,7 @@ import joblib
 from helpers.datasets.annotations import fitted, read_annotations
 from helpers.datasets.records import ImageDataset, ImageRecord, path_id, summary
 from helpers.files import written_whole
-from helpers.images import UnusablePhoto, decode
+from helpers.images import PHOTO_START, UnusablePhoto, decode
 from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings
 
@@ -39,10 +39,6 @@ OTHER_SUFFIXES = {
 KINDS = {suffix: what for what, suffixes in OTHER_SUFFIXES.items() for suffix in suffixes.split()}
 UNNAMED = "a photo without its suffix, to be renamed so that it ends in .jpg or what it is"
 LIKE_A_PHOTO = re.compile("|".join(map(re.escape, PHOTO_SUFFIXES)), re.IGNORECASE)
-FIRST_BYTES = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(hei|hev|mif1|avi[fs])",
-    re.DOTALL,
-)
 
 # Folders that NAS, desktops and photo programs keep beside photos; the name, or the parent's too.
 LEFT_OUT = {
@@ -202,7 +198,7 @@ def _other_format(path: Path) -> str:
         return ""
     try:
         with path.open("rb") as file:
-            return UNNAMED if FIRST_BYTES.match(file.read(32)) else ""
+            return UNNAMED if PHOTO_START.match(file.read(32)) else ""
     except OSError:
         return ""
 
