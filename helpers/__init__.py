@@ -2,8 +2,8 @@
 
 neighbours → settings → files → progress → mending → images → datasets → results,
 torch_checkpoint → weights, efficientnet → models → quantization → conversion → sessions,
-vector_cache → extraction → services → hits → vector_store, path_store → search → evaluation →
-plots → study → explorer
+vector_cache → extraction → embedded → services → hits → vector_store, path_store → search →
+evaluation → plots → study → explorer
 """
 
 from importlib.metadata import PackageNotFoundError, version

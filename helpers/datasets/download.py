@@ -23,7 +23,7 @@ from helpers.files import remove_leftovers, written_whole
 from helpers.images import open_photo
 from helpers.neighbours import proxy_variable
 from helpers.progress import track
-from helpers.settings import COCO_BASE_URL, TutorialError, load_settings, typed_path, web_masked
+from helpers.settings import COCO_BASE_URL, TutorialError, load_settings, masked, typed_path
 
 ANIMALS = ("bear", "bird", "cat", "dog", "giraffe", "horse", "sheep", "zebra")
 """The classes of the article's photos."""
@@ -265,10 +265,10 @@ def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
     elif isinstance(error, requests.Timeout):
         reason = "the server does not answer in time"
     else:
-        reason = web_masked(str(error)).rstrip(".")
+        reason = masked(str(error)).rstrip(".")
         reason = reason or type(error).__name__
     return TutorialError(
-        f"{web_masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
+        f"{masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
         "set COCO_BASE_URL to another server, or DATASET=sample to do without."
     )
 

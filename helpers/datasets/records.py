@@ -113,6 +113,20 @@ class ImageDataset:
         return [record.labels for record in self.records]
 
     @cached_property
+    def classes(self) -> np.ndarray:
+        """One class per photo, str [photos]: the category whose boxes cover most of it.
+
+        The alphabetically first of equal ones; "no label" where a photo has none.
+        """
+        found = []
+        for record in self.records:
+            area = dict.fromkeys(sorted(record.labels), 0.0)
+            for annotation in self.objects.get(record.id, ()):
+                area[annotation.category] += annotation.bbox[2] * annotation.bbox[3]
+            found.append(max(area, key=area.get, default="no label"))
+        return np.array(found)
+
+    @cached_property
     def photos(self) -> dict[int, Path]:
         """Id → absolute path."""
         return {record.id: record.path for record in self.records}

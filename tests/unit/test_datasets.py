@@ -110,6 +110,9 @@ def test_plain_folder(tmp_path):
     assert all(0 < image_id < 2**63 for image_id in ids(dataset))
     assert dataset.by_id[ids(dataset)[2]] == dataset.records[2]
     assert dataset.annotations(ids(dataset)[0]) == []
+    assert dataset.classes.tolist() == [
+        min(record.labels, default="no label") for record in dataset
+    ]
     assert dataset.banner() == "Dataset My photos: 5 photos, 2 categories."
 
 
@@ -138,6 +141,18 @@ def test_what_notebooks_look_up_is_there_and_in_the_order_of_the_photos(tmp_path
     assert [dataset.photos[id_] for id_ in dataset.ids] == dataset.paths
     assert [dataset.row_of[id_] for id_ in dataset.ids] == [0, 1, 2]
     assert dataset.spread(1).ids.tolist() == [4]
+
+
+def test_the_class_of_a_photo_is_what_covers_most_of_it(tmp_path):
+    folder = make_coco(tmp_path / "photos", ids=range(1, 4), classes=("zebra", "cat", "dog"))
+
+    def wide(content):  # of photo 1 the second object, of photo 3 none
+        content["annotations"][1]["bbox"] = [2, 3, 8, 5]
+        del content["annotations"][4:]
+
+    assert open_dataset(folder).classes.tolist() == ["cat", "dog", "cat"]
+    change(folder, wide)
+    assert open_dataset(folder).classes.tolist() == ["dog", "dog", "no label"]
 
 
 def test_equal_names_elsewhere_have_other_slugs(tmp_path):
