@@ -39,8 +39,8 @@ help:  ## this list
 run: ready  ## run all notebooks, write build/html/ and build/results.json
 	@$(PY) tools/run_notebooks.py
 
-test: ready  ## ruff, unit tests, tests of the models, all notebooks with their outputs compared
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+test: ready  ## ruff, how easy the notebooks are to read, unit tests, tests of the models, all notebooks with their outputs compared
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) tools/measure_notebooks.py
 	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
@@ -95,9 +95,9 @@ audit: ready  ## known vulnerabilities in the pinned packages
 	@$(PY) -m pip install -q pip-audit==2.10.1
 	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip --strict
 
-fuzz: ready  ## fuzz the readers of annotations and weights, a minute each
+fuzz: ready  ## fuzz the readers of annotations, photos and weights, a minute each
 	@$(PY) -m pip install -q atheris==3.0.0
-	@for reader in annotations weights; do \
+	@for reader in annotations photos weights; do \
 		$(PY) tests/fuzz/fuzz_readers.py $$reader -max_total_time=60 || exit 1; done
 
 stop:  ## stop the embedded Milvus and Redis

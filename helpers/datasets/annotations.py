@@ -1,48 +1,77 @@
-"""COCO's JSON: which photos there are, and the objects in them."""
+"""COCO's JSON as tools write it: where it lies, which photos it means, the objects in them."""
 
 from __future__ import annotations
 
 import json
-import math
+import mmap
 import re
+import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
-from helpers.datasets.masks import is_finite
-from helpers.datasets.records import Annotation, ImageRecord
-from helpers.images import MOST_PIXELS
+from helpers.datasets.masks import is_finite, outline_box
+from helpers.datasets.records import Annotation, ImageDataset, ImageRecord, is_id, path_id
+from helpers.images import MOST_PIXELS, upright_box
 from helpers.settings import TutorialError, display_path
+
+# Relative paths of annotation files. All files of the first place that has some are taken.
+# Those of the places marked True are nothing else; the others have to look like COCO's.
+PLACES = (
+    (True, r"(.*/)?annotations/instances[^/]*\.json"),  # COCO, CVAT, Datumaro, Supervisely
+    (True, r"(.*/)?_annotations[^/]*\.json"),  # Roboflow
+    (False, r"(.*/)?labels\.json"),  # FiftyOne
+    (False, r"(.*/)?result[^/]*\.json"),  # Label Studio
+    (False, r".*\.(json|JSON)"),
+)
+
+# Where the photos of annotations/instances_{split}.json may be, from the folder that holds both.
+ROOTS = ("{split}", "images/{split}", "{split}/images", "{split}/data", "images", "data", "img", "")
+
+NO_BOX = "object without a usable box, whose category still counts"
+NO_FRAME = "object whose photo has another size than its annotation file says"
+OUTSIDE = "object whose box lies outside of its photo"
+
+
+class NotCoco(TutorialError):
+    """JSON that says something else."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One annotation file, checked: everything in it by image id."""
+    """One annotation file. A photo's key is its id, as an integer where it can be one."""
 
-    folder: Path
-    file_names: dict[int, str]
-    objects: dict[int, tuple[Annotation, ...]]
-    category_names: frozenset[str]
-
-    def record(self, image_id: int) -> ImageRecord:
-        labels = frozenset(annotation.category for annotation in self.objects[image_id])
-        return ImageRecord(image_id, self.folder / self.file_names[image_id], labels)
+    file: Path
+    names: dict[int | str, str]
+    """Key → `file_name`, as it is in the file."""
+    labels: dict[int | str, frozenset[str]]
+    objects: dict[int | str, tuple[Annotation, ...]]
+    """Their `photo_size` is what the file says, (0, 0) where it says nothing."""
+    categories: frozenset[str]
+    faults: tuple[str, ...]
+    """Why a row could not be used, once for every such row."""
 
 
 def read_split(file: Path) -> Split:
-    """Read and check `annotations/instances_<split>.json`; its photos belong into `<split>/`."""
+    """Read an annotation file; what is meant is read, what cannot be used becomes a fault.
 
-    def wrong(what: str) -> TutorialError:
-        return TutorialError(f"{display_path(file)!r} {what}: replace the file by an intact one.")
+    Raises NotCoco if it is not in COCO's form, TutorialError if it is no JSON, if a name in it
+    leaves the folder or a photo is impossibly large.
+    """
+
+    def wrong(what: str, kind: type[TutorialError] = TutorialError) -> TutorialError:
+        return kind(
+            f"{display_path(file)!r} {what}: replace the file by an intact one, or move it away to "
+            "read the photos without it."
+        )
 
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        names = {c["id"]: str(c["name"]) for c in content["categories"]}
-        images = [(i["id"], i["file_name"], (i["height"], i["width"])) for i in content["images"]]
-        annotations = [
-            (a["image_id"], a["category_id"], tuple(a["bbox"]), a.get("segmentation"))
-            for a in content["annotations"]
-        ]
+        if not file.is_file():
+            raise wrong("is no regular file")
+        content = json.loads(file.read_bytes())  # UTF-8 or UTF-16, with or without a mark
+        sections = [content[name] for name in ("images", "categories", "annotations")]
     except OSError as error:
         raise wrong(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -50,52 +79,309 @@ def read_split(file: Path) -> Split:
     except RecursionError as error:
         raise wrong("is nested too deep") from error
     except KeyError as error:
-        raise wrong(f"lacks the key {error}") from error
-    except (TypeError, AttributeError) as error:
-        raise wrong(f"does not have the form of a COCO annotation file ({error})") from error
+        raise wrong(f"lacks the key {error}", NotCoco) from error
+    except TypeError as error:
+        raise wrong("does not have the form of a COCO annotation file", NotCoco) from error
+    if not all(isinstance(section, list) for section in sections):
+        raise wrong("does not have the form of a COCO annotation file", NotCoco)
+    faults: list[str] = []
+    images, categories, annotations = (
+        [row for row in section if isinstance(row, dict)] for section in sections
+    )
+    names: dict[int | str, str] = {}
+    sizes: dict[int | str, tuple[int, int]] = {}
+    for row in images:
+        key, name = _key(row.get("id")), row.get("file_name")
+        if key is None or not isinstance(name, str) or not _can_be_a_name(name):
+            faults.append("photo listed without a usable name or id")
+            continue
+        if _leaves(name) or _leaves(unquote(name)):
+            raise wrong(f"lists {name!r}, which is not the plain name of a file in its folder")
+        if names.setdefault(key, name) != name:
+            faults.append("photo listed under the id of another one")
+            continue
+        height, width = (_pixels(row.get(side)) for side in ("height", "width"))
+        if height * width > MOST_PIXELS:
+            raise wrong(
+                f"gives the image {key} the size {(height, width)}, more than 178 megapixels"
+            )
+        sizes[key] = (height, width) if height and width else (0, 0)
 
-    file_names: dict[int, str] = {}
-    sizes: dict[int, tuple[int, int]] = {}
-    for image_id, file_name, size in images:
-        if type(image_id) is not int or not 0 <= image_id < 2**63:
-            raise wrong(f"has the image id {image_id!r}, which is no 63-bit integer")
-        if image_id in file_names:
-            raise wrong(f"lists the image id {image_id} twice")
-        if not _is_plain_name(file_name):
-            raise wrong(f"lists {file_name!r}, which is not the plain name of a file")
-        if not all(type(pixels) is int and pixels > 0 for pixels in size):
-            raise wrong(f"gives the image {image_id} the size {size}")
-        if math.prod(size) > MOST_PIXELS:
-            raise wrong(f"gives the image {image_id} the size {size}, more than 178 megapixels")
-        file_names[image_id], sizes[image_id] = file_name, size
-    (file_name, count), *_ = Counter(file_names.values()).most_common(1) or [("", 0)]
-    if count > 1:
-        raise wrong(f"lists the file {file_name!r} {count} times")
-
-    objects: dict[int, list[Annotation]] = {image_id: [] for image_id in file_names}
-    for image_id, category_id, bbox, segmentation in annotations:
-        if type(image_id) is not int or image_id not in objects:
-            raise wrong(f"has an annotation for the unknown image {image_id!r}")
-        if type(category_id) is not int or category_id not in names:
-            raise wrong(f"has an annotation of the unknown category {category_id!r}")
-        if len(bbox) != 4 or not all(map(is_finite, bbox)):
-            raise wrong(f"has an annotation of image {image_id} with the box {bbox}")
-        annotation = Annotation(names[category_id], bbox, sizes[image_id], segmentation, file)
-        objects[image_id].append(annotation)
+    titles = {_key(row.get("id")): _text(row["name"]) for row in categories if row.get("name")}
+    titles.pop(None, None)
+    labels: dict[int | str, set[str]] = {key: set() for key in names}
+    objects: dict[int | str, list[Annotation]] = {key: [] for key in names}
+    for row in annotations:
+        key, category = _key(row.get("image_id")), titles.get(_key(row.get("category_id")))
+        if key not in names:
+            faults.append("annotation of a photo that is not listed")
+        elif category is None:
+            faults.append("annotation of a category that is not listed")
+        else:
+            labels[key].add(category)
+            outline = row.get("segmentation") or None
+            if box := _box(row.get("bbox"), outline, sizes[key]):
+                objects[key].append(Annotation(category, box, sizes[key], outline, file))
+            else:
+                faults.append(NO_BOX)
     return Split(
-        folder=file.parents[1] / file.stem.removeprefix("instances_"),
-        file_names=file_names,
-        objects={image_id: tuple(found) for image_id, found in objects.items()},
-        category_names=frozenset(names.values()),
+        file,
+        names,
+        {key: frozenset(found) for key, found in labels.items()},
+        {key: tuple(found) for key, found in objects.items()},
+        frozenset(titles.values()),
+        tuple(faults),
     )
 
 
-def _is_plain_name(name: object) -> bool:
-    """Whether a name stays in its folder on every system: no separator, drive, `..` or NUL."""
-    return (
-        isinstance(name, str)
-        and not re.search("[\ud800-\udfff]", name)  # no file can be called that
-        and name not in {"", ".", ".."}
-        and "\0" not in name
-        and PurePosixPath(name).name == PureWindowsPath(name).name == name
+def _key(value: object) -> int | str | None:
+    """An id as something to look up: "7" and 7.0 are 7; None for what is no id."""
+    if isinstance(value, str):
+        value = value.strip()
+        return int(value) if re.fullmatch("[0-9]{1,19}", value) else value or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()  # a lone surrogate cannot be shown
+
+
+def _can_be_a_name(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and PurePosixPath(name).name != ""
+
+
+def _leaves(name: str) -> bool:
+    """Whether a name leads out of its folder on some system: by a root, a drive or `..`."""
+    windows = PureWindowsPath(name)
+    return bool(windows.anchor) or ".." in windows.parts
+
+
+def _number(value: object) -> float | None:
+    """A number, also one written as text; None for NaN, infinity and everything else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return value if is_finite(value) else None
+
+
+def _pixels(value: object) -> int:
+    """A photo's height or width; 0 where nothing usable is said."""
+    return max(value if isinstance(value, int) else int(_number(value) or 0), 0)
+
+
+def _box(bbox: object, outline: object, photo_size: tuple[int, int]) -> tuple[float, ...] | None:
+    """x, y, width, height; from the outline where there is no box; None if that cannot be."""
+    if not bbox:
+        return outline_box(outline, photo_size)
+    box = tuple(map(_number, bbox)) if isinstance(bbox, list) else ()
+    usable = len(box) == 4 and None not in box and min(box[2:]) > 0
+    return box if usable else None
+
+
+# Which annotation files a folder has, and which photos they mean ------------------------------
+
+
+def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset | None, str]:
+    """The photos that annotation files among a folder's files list, and what to say of these files.
+
+    The photos may be missing. `names` are relative POSIX paths. None where no annotation file has
+    photos here. Raises TutorialError for an annotation file that cannot be read or is a link out of
+    the folder, and where those that are certainly meant list only photos that are not here.
+    """
+    files = [name for name in names if name.lower().endswith(".json")]
+    missing: list[str] = []
+    photos: dict[str, dict[int | str, str]] = {}
+    for certain, place in PLACES:
+        splits = {}
+        for name in files:
+            if re.fullmatch(place, name) and (certain or _looks_like_coco(folder / name)):
+                _check_inside(folder / name, folder)
+                try:
+                    splits[name] = read_split(folder / name)
+                except NotCoco:
+                    if certain:
+                        raise
+        photos = _photos(splits, names) if splits else {}
+        if photos:
+            break
+        missing += splits if certain else []
+    if missing and not photos:
+        raise TutorialError(
+            f"None of the photos that {display_path(folder / missing[0])!r} lists is in "
+            f"{folder.name!r}: add them, or move that file away to read the photos without it."
+        )
+    others = [name for name in files if name not in photos and _looks_like_coco(folder / name)]
+    told = {"Annotations": list(photos), "Annotations not read": others}
+    note = " ".join(f"{what}: {_enumerated(which)}." for what, which in told.items() if which)
+    read = [(splits[name], places) for name, places in photos.items()]
+    return (_unchecked(folder, read), note) if read else (None, note)
+
+
+def _unchecked(folder: Path, read: Sequence[tuple[Split, Mapping[int | str, str]]]) -> ImageDataset:
+    """Every photo once, with what its rows in all annotation files say.
+
+    Ids that cannot be those of records, or start again in every file, are made of the paths.
+    """
+    keys: dict[str, int | str] = {}
+    labels: dict[str, frozenset[str]] = {}
+    objects: dict[str, tuple[Annotation, ...]] = {}
+    for split, places in read:
+        for key, name in places.items():
+            keys.setdefault(name, key)
+            labels[name] = labels.get(name, frozenset()) | split.labels[key]
+            known = objects.get(name, ())
+            objects[name] = known + tuple(one for one in split.objects[key] if one not in known)
+    if all(map(is_id, keys.values())) and len(set(keys.values())) == len(keys):
+        keys = dict(sorted(keys.items(), key=lambda item: item[1]))
+    else:
+        keys = {name: path_id(name) for name in sorted(keys)}
+    return ImageDataset(
+        name=folder.name,
+        slug="",
+        records=tuple(ImageRecord(key, folder / name, labels[name]) for name, key in keys.items()),
+        skipped=tuple((split.file, fault) for split, _ in read for fault in split.faults),
+        objects={key: objects[name] for name, key in keys.items()},
     )
+
+
+def _looks_like_coco(file: Path) -> bool:
+    """Whether a file has the keys of COCO's form somewhere, in UTF-8 or UTF-16."""
+    keys = ('"images"', '"annotations"', '"categories"')
+    try:
+        if not file.is_file() or file.stat().st_size == 0:
+            return False
+        with (
+            file.open("rb") as source,
+            mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            return any(
+                all(content.find(key.encode(encoding)) >= 0 for key in keys)
+                for encoding in ("utf-8", "utf-16-le", "utf-16-be")
+            )
+    except OSError:
+        return False
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise TutorialError(
+            f"The annotation file {display_path(path)!r} is a link that leads out of "
+            f"{folder.name!r}: put a copy in its place, or remove it."
+        )
+
+
+def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict[int | str, str]]:
+    """Annotation file → key → relative path, of those files some of whose photos are here.
+
+    They are below the root where most of them are. Where no root has any, a photo is the file of
+    its name, if only one is called so and no other annotation file lists it.
+    """
+    exact = set(names)
+    folded = _unique((_fold(name), name) for name in names)
+    alone = _unique((_fold(PurePosixPath(name).name), name) for name in names)
+
+    def find(root: PurePosixPath, name: str) -> str | None:
+        for written in dict.fromkeys((name, name.replace("\\", "/"), unquote(name))):
+            path = (root / written).as_posix()
+            if here := path if path in exact else folded.get(_fold(path)):
+                return here
+        return None
+
+    found: dict[str, dict[int | str, str]] = {}
+    for name, split in splits.items():
+        path = PurePosixPath(name)
+        base = path.parents[1] if path.parent.name == "annotations" else path.parent
+        part = re.sub("^(instances|person_keypoints)_", "", path.stem)
+        best, places = base / part, {}
+        for root in (base / root.format(split=part) for root in ROOTS):
+            here = {key: find(root, written) for key, written in split.names.items()}
+            here = {key: photo for key, photo in here.items() if photo}
+            if len(here) > len(places):
+                best, places = root, here
+            if len(here) == len(split.names):
+                break
+        if places:
+            found[name] = {key: (best / written).as_posix() for key, written in split.names.items()}
+            found[name] |= places
+    claimed = {photo for places in found.values() for photo in places.values()}
+    for name in splits.keys() - found.keys():
+        last = {key: re.split(r"[/\\]", unquote(n))[-1] for key, n in splits[name].names.items()}
+        here = {key: alone.get(_fold(written)) for key, written in last.items()}
+        if places := {k: photo for k, photo in here.items() if photo and photo not in claimed}:
+            found[name] = places
+    return {name: found[name] for name in splits if name in found}
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
+    """Key → value; None where a key has several."""
+    found: dict[str, str | None] = {}
+    for key, value in pairs:
+        found[key] = None if key in found else value
+    return found
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _enumerated(names: Sequence[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# Annotations on the upright photo -------------------------------------------------------------
+
+
+def fitted(
+    objects: Mapping[int, tuple[Annotation, ...]], shapes: Mapping[int, tuple[int, int, int]]
+) -> tuple[dict[int, tuple[Annotation, ...]], list[tuple[Path, str]]]:
+    """The objects of every photo in the frame of the upright photo, and what could not be used.
+
+    `shapes` holds height and width of the upright photos, and the EXIF orientation that made them
+    so. Tools draw either on the upright photo or on the stored one: the size in the annotation file
+    tells. Where it cannot, the other photos of the file do.
+    """
+    votes: Counter[Path] = Counter()
+    for id_, found in objects.items():
+        for one in found:
+            votes[one.file] += _stored(one, *shapes[id_])
+    kept, faults = {}, []
+    for id_, found in objects.items():
+        height, width, orientation = shapes[id_]
+        fitting = []
+        for one in found:
+            turn = orientation if (_stored(one, *shapes[id_]) or votes[one.file]) > 0 else 1
+            stored = (width, height) if turn > 4 else (height, width)
+            if one.photo_size not in ((0, 0), stored):
+                faults.append((one.file, NO_FRAME))
+                continue
+            if turn > 1 or one.photo_size != (height, width):
+                box = upright_box(one.bbox, stored, turn)
+                one = replace(one, bbox=box, photo_size=(height, width), orientation=turn)
+            x, y, box_width, box_height = one.bbox
+            if x < width and y < height and x + box_width > 0 and y + box_height > 0:
+                fitting.append(one)
+            else:
+                faults.append((one.file, OUTSIDE))
+        kept[id_] = tuple(fitting)
+    return kept, faults
+
+
+def _stored(one: Annotation, height: int, width: int, orientation: int) -> int:
+    """1 where an object was drawn on the photo as stored, -1 on the upright one, 0 if unknown."""
+    upright, stored = (height, width), (width, height) if orientation > 4 else (height, width)
+    if orientation == 1 or upright == stored:
+        return 0
+    if one.photo_size == (0, 0):
+        right, bottom = one.bbox[0] + one.bbox[2], one.bbox[1] + one.bbox[3]
+        fits = [right <= size[1] + 1 and bottom <= size[0] + 1 for size in (stored, upright)]
+        return fits[0] - fits[1]
+    return (one.photo_size == stored) - (one.photo_size == upright)
