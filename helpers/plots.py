@@ -23,11 +23,10 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
-from PIL import ImageDraw, ImageOps
 
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
-from helpers.images import open_photo
+from helpers.images import open_photo, thumbnail
 
 # Okabe and Ito's palette: https://jfly.uni-koeln.de/color/
 COLOURS = {
@@ -77,31 +76,15 @@ def colour(title: str, position: int = 0) -> str:
     return COLOURS.get(title, CYCLE[(position + 2) % len(CYCLE)])
 
 
-def thumbnail(
-    path: Path, size: tuple[int, int] = (160, 120), box: Sequence[float] | None = None
-) -> np.ndarray:
-    """A photo cropped to `size` (width, height): uint8 [height, width, 3].
-
-    With a `box` (x, y, width, height in pixels of the photo), which is drawn on it, the whole
-    photo is seen, with white bars beside it.
-    """
-    photo = open_photo(path)
-    if box is not None:
-        x, y, width, height = box
-        line = max(photo.size) // 60 + 1
-        for inset, ink in ((0, "black"), (line, "white")):
-            edges = (x + inset, y + inset, x + width - inset, y + height - inset)
-            ImageDraw.Draw(photo).rectangle(edges, outline=ink, width=line)
-        return np.asarray(ImageOps.pad(photo, size, color="white"))
-    return np.asarray(ImageOps.fit(photo, size))
-
-
 def tile(
     axes: Axes, path: Path, title: str, *, frame: str, style: str = "-",
     box: Sequence[float] | None = None,
 ) -> None:  # fmt: skip
-    """One photo with a title and a frame; the frame's style says what its colour says."""
-    image = thumbnail(path, box=box)
+    """One photo with a title and a frame; the frame's style says what its colour says.
+
+    With a `box`, as `side_by_side` takes it, the whole photo is seen and the box drawn on it.
+    """
+    image = np.asarray(thumbnail(path, (160, 120), crop=box is None))
     height, width = image.shape[:2]
     axes.imshow(image)
     axes.set_title(title, fontsize=8, pad=3, parse_math=False)  # a category may hold $
@@ -111,6 +94,10 @@ def tile(
             (0, 0), width - 1, height - 1, fill=False, ec=frame, lw=3, ls=style, clip_on=False
         )
     )
+    if box is not None:
+        x, y, wide, high = np.array(box) * (width, height, width, height)
+        for line in ({"ec": "black", "lw": 4}, {"ec": "white", "lw": 2}):
+            axes.add_patch(Rectangle((x, y), wide, high, fill=False, **line))
 
 
 def photo_grid(dataset: ImageDataset, records: Sequence[ImageRecord], columns: int = 8) -> Figure:
@@ -122,9 +109,7 @@ def photo_grid(dataset: ImageDataset, records: Sequence[ImageRecord], columns: i
 def titled_photos(paths: Sequence[Path], titles: Sequence[str], columns: int) -> Figure:
     """Photos, row by row, each under its title."""
     rows = -(-len(paths) // columns)
-    lines = max(title.count("\n") for title in titles)
-    height = (1.5 + 0.15 * lines) * rows
-    figure = Figure(figsize=(1.55 * columns, height), layout="constrained", dpi=80)
+    figure = Figure(figsize=(1.55 * columns, 1.5 * rows), layout="constrained", dpi=80)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, path, title in zip(panels, paths, titles, strict=False):
         tile(axes, path, title, frame="white")
@@ -218,7 +203,7 @@ def embedding_maps(
     shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, max(len(kinds), 2)))
     colours = dict(zip(kinds, shades, strict=False))
     pictured = dataset.spread_rows(MAP_THUMBNAILS)
-    thumbs = {row: thumbnail(dataset.paths[row], (40, 30)) for row in pictured}
+    thumbs = {row: np.asarray(thumbnail(dataset.paths[row], (40, 30))) for row in pictured}
     dots = 0 if len(pictured) == len(dataset) else 8
     figure = Figure(figsize=(14, 7.4), layout="constrained", dpi=90)
     panels = np.atleast_1d(figure.subplots(1, len(maps)))
@@ -286,7 +271,7 @@ def side_by_side(
         labels: its categories; empty if unknown, then nothing is marked.
         results: hits per model title.
         photos: the photo of each id.
-        box: the part of the query that was searched: x, y, width, height in pixels.
+        box: the part of the query that was searched: x, y, width, height as shares of the photo's.
     """
     columns = max(map(len, results.values()))
     figure = Figure(

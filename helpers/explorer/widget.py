@@ -22,7 +22,7 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import traitlets
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from helpers import extraction, plots
 from helpers.conversion import onnx_path
@@ -39,7 +39,7 @@ from helpers.explorer.answer import (
     answer,
     offered_models,
 )
-from helpers.images import open_photo
+from helpers.images import open_photo, thumbnail
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.settings import TutorialError, resolve
 from helpers.study import explanation, figures
@@ -388,10 +388,8 @@ def thumbnail_uri(path: Path) -> str:
 
     Raises TutorialError if the photo cannot be read.
     """
-    photo = open_photo(path)
-    photo.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    photo.save(content, "JPEG", quality=82)
+    thumbnail(path, THUMBNAIL, crop=False).save(content, "JPEG", quality=82)
     return _data_uri(content.getvalue(), "jpeg")
 
 
