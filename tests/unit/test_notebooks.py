@@ -216,7 +216,7 @@ def test_the_quick_start_needs_no_server_and_few_photos(quick_start):
     shown = "".join(str(output) for cell in code(quick_start.cells) for output in cell.outputs)
     (photos,) = re.findall(r"Used here: (\d+) of them", shown)
     assert int(photos) <= 60
-    assert f"'ResNet50': ({photos}, 2048), 'VGG16': ({photos}, 512)" in shown
+    assert f"vectors: ({photos}, 2048) and ({photos}, 512)" in shown
 
 
 def test_the_quick_start_leads_to_every_other_notebook(quick_start):
