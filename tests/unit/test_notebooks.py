@@ -206,7 +206,7 @@ def test_a_table_nobody_speaks_about_is_noticed(after, silent):
 def test_the_quick_start_is_short(quick_start):
     cells = code(quick_start.cells)
     lines = [list(filter(str.strip, cell.source.splitlines())) for cell in cells]
-    assert len(cells) <= 8 and max(map(len, lines)) <= 6
+    assert len(cells) <= 9 and max(map(len, lines)) <= 6
 
 
 def test_the_quick_start_needs_no_server_and_few_photos(quick_start):
