@@ -323,13 +323,14 @@ def intervals(values: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def compare(
-    values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]] | None = None
+    values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]] | str | None = None
 ) -> pd.DataFrame:
     """Which system is better than which, query by query, corrected for how many are compared.
 
     Args:
         values: per system one metric of the same queries, float [queries].
-        pairs: which to compare; by default every two, the one with the higher mean first.
+        pairs: which to compare, or the name of the one that all others are compared with; by
+            default every two, the one with the higher mean first.
 
     Returns:
         One row per pair, named "A − B": `difference`, the mean of A − B; `low` and `high`, its
@@ -343,6 +344,8 @@ def compare(
     """
     if pairs is None:
         pairs = list(combinations(sorted(values, key=lambda name: -np.mean(values[name])), 2))
+    elif isinstance(pairs, str):
+        pairs = [(name, pairs) for name in values if name != pairs]
     rows = {}
     for a, b in pairs:
         pair = paired_bootstrap(values[a], values[b], confidence=1 - 0.05 / len(pairs))

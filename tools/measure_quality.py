@@ -34,9 +34,10 @@ def main() -> int:
                 return status
         found = results.results_of(dataset)
         sections = ("dataset", "environment", "evaluation", "fusion")
-        kept = {"date": date.today().isoformat(), **{name: found[name] for name in sections}}
+        kept = {"date": date.today().isoformat()}
+        kept |= {name: rounded(found[name]) for name in sections}
         with written_whole(MEASURED) as part:
-            part.write_text(json.dumps(rounded(kept), indent=1) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         draw_ladder(kept)
     except TutorialError as error:
         print(f"\n{error}", file=sys.stderr)

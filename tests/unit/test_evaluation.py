@@ -286,6 +286,7 @@ def test_comparisons_are_corrected_for_their_number():
     )
     wider = ev.paired_bootstrap(values["c"], values["a"], confidence=1 - 0.05 / 3)
     assert tuple(table.loc["c − a", ["low", "high"]]) == (wider.low, wider.high)
+    assert ev.compare(values, "b").equals(ev.compare(values, [("a", "b"), ("c", "b")]))
     [only] = ev.compare(values, [("c", "a")])["p"]
     assert only == alone["c − a"].p
 
