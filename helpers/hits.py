@@ -32,8 +32,8 @@ def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.nd
             "Some queries found fewer photos than others: search with the index FLAT, which misses "
             "none, or for fewer results."
         )
-    row = {record.id: number for number, record in enumerate(dataset)}
-    return np.array([[row[hit.id] for hit in hits] for hits in found], np.int64)
+    row_of = dataset.row_of
+    return np.array([[row_of[hit.id] for hit in hits] for hits in found], np.int64)
 
 
 def ranked_hits(

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from helpers.efficientnet import efficientnet_lite0
 from helpers.settings import TutorialError
-from helpers.weights import load_weights, weights_digest
+from helpers.weights import DIGESTS, load_weights
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,8 @@ class Network:
     build: Callable[[], keras.Model]
     """Builds it for any input size [N, H, W, 3], weights included."""
     preprocessing: str
-    """Mode of `keras.applications.imagenet_utils.preprocess_input`: caffe, tf or torch."""
+    """Mode of `keras.applications.imagenet_utils.preprocess_input`: caffe, tf or torch; or `lite`,
+    (x − 127) / 128."""
     dimension: int
     """Channels of its last feature map, hence the length of the vector."""
     weights_sha256: str
@@ -110,17 +112,14 @@ def imagenet_network(application: str, name: str) -> keras.Model:
     """`keras.applications.<application>` without top, carrying the verified ImageNet weights."""
     from helpers.quiet_tf import keras
 
-    model = getattr(keras.applications, application)(
-        include_top=False, weights=None, input_shape=(None, None, 3)
-    )
-    tensors = load_weights(name)
-    model.set_weights([tensors[key] for key in variable_names(model)])
+    build = getattr(keras.applications, application)
+    return with_weights(build(include_top=False, weights=None, input_shape=(None, None, 3)), name)
+
+
+def with_weights(model: keras.Model, name: str) -> keras.Model:
+    """`model` itself, its variables set to the verified weights of `name`."""
+    model.set_weights(list(load_weights(name).values()))
     return model
-
-
-def variable_names(model: keras.Model) -> list[str]:
-    """`<layer>/<variable>` in the order of `model.get_weights()`."""
-    return [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
 
 
 NETWORKS = {
@@ -129,14 +128,21 @@ NETWORKS = {
         build=lambda: imagenet_network("ResNet50", "resnet50"),
         preprocessing="caffe",
         dimension=2048,
-        weights_sha256=weights_digest("resnet50"),
+        weights_sha256=DIGESTS["resnet50"],
     ),
     "vgg16": Network(
         title="VGG16",
         build=lambda: imagenet_network("VGG16", "vgg16"),
         preprocessing="caffe",
         dimension=512,
-        weights_sha256=weights_digest("vgg16"),
+        weights_sha256=DIGESTS["vgg16"],
+    ),
+    "efficientnet_lite0": Network(
+        title="EfficientNet-Lite0",
+        build=lambda: with_weights(efficientnet_lite0(), "efficientnet_lite0"),
+        preprocessing="lite",
+        dimension=1280,
+        weights_sha256=DIGESTS["efficientnet_lite0"],
     ),
 }
 
@@ -145,11 +151,14 @@ PRECISIONS = ("fp32", "int8")
 ARTICLE = Recipe(input_size=224, resize="nearest", crop=False, pooling="max")
 
 PRESETS = {
-    "article": {"resnet50": ARTICLE, "vgg16": ARTICLE},
+    "article": dict.fromkeys(NETWORKS, ARTICLE),
     # Chosen by the study that notebook 05 shows (docs/recipes.json), on half of its queries.
     "recommended": {
         "resnet50": Recipe(input_size=320, resize="bicubic", crop=True, pooling="gem"),
         "vgg16": Recipe(input_size=224, resize="nearest", crop=True, pooling="average"),
+        "efficientnet_lite0": Recipe(
+            input_size=320, resize="lanczos", crop=True, pooling="average"
+        ),
     },
 }
 

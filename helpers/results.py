@@ -55,7 +55,8 @@ def about(dataset: ImageDataset) -> dict:
         "photos": len(dataset),
         "categories": len(dataset.categories),
         "skipped": len(dataset.skipped),
-        "ids_sha256": hashlib.sha256(repr([r.id for r in dataset]).encode()).hexdigest()[:16],
+        "skipped_by_reason": dataset.reasons,
+        "ids_sha256": hashlib.sha256(repr(dataset.ids.tolist()).encode()).hexdigest()[:16],
     }
 
 

@@ -63,9 +63,7 @@ def store_dataset(
         milvus,
         redis,
     )
-    ids = [record.id for record in dataset]
     paths = [relative_path(path) for path in dataset.paths]
-    labels = [record.labels for record in dataset]
     vector_store.ensure_collection(
         milvus,
         stored.collection,
@@ -74,7 +72,7 @@ def store_dataset(
         index_type=index_type,
         rows=len(dataset),
     )
-    ids = vector_store.store(milvus, stored.collection, ids, vectors, paths, labels)
+    ids = vector_store.store(milvus, stored.collection, dataset.ids, vectors, paths, dataset.labels)
     path_store.save_paths(redis, stored.paths_key, dict(zip(ids, paths, strict=True)))
     return stored
 

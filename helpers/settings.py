@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -21,12 +20,6 @@ EXAMPLES = {
 }
 # A / ? # or blank that comes before the @, so that the password is read as another part as well.
 MISREAD = re.compile(r"(?s)[?#\s].*@|://[^/]+/.*@")
-# The same in the address of a web server, whose paths and queries may have an @: only after a :.
-WEB_MISREAD = re.compile(r"(?s)://[^/?#\s]*:[^/?#\s]*[/?#\s].*@")
-# [user:password@]host[:port][/database]
-HOST = re.compile(r"([^/?#\s]*@)?([\w.-]+|\[[\da-f:]+\])(:\d+)?(/\w*)?")
-FILE = re.compile(r"(\.{0,2}|~)/[^:]*|[^:@]*\.db")
-KNOWN_PORTS = (":19530", ":6379")
 
 
 class TutorialError(RuntimeError):
@@ -115,31 +108,22 @@ def relative_path(path: Path) -> str:
     return Path(os.path.relpath(path, ROOT)).as_posix()
 
 
-def masked(uri: str) -> str:
-    """A server's URI without its user, password and query; only its scheme if it can be misread."""
-    if MISREAD.search(uri):
-        return _scheme_only(uri)
-    return re.sub(r"(?s)[?#].*", "", re.sub(r"^(\w+://)?.*@", r"\1***@", uri))
+def masked(text: str) -> str:
+    """An address, or a text with one, without user, password and query.
+
+    Nothing after its scheme, where more of it can be misread as a password.
+    """
+    if MISREAD.search(text):
+        return re.sub(r"(?s)^(.*?\w+://)?.*", r"\1***", text, count=1)
+    return re.sub(r"(?s)[?#].*", "", re.sub(r"(\w+://|^)[^/?#\s]*@", r"\1***@", text))
 
 
-def web_masked(text: str) -> str:
-    """A web address, or a text with one, as `masked` does; its path may have an @."""
-    if WEB_MISREAD.search(text):
-        return _scheme_only(text)
-    return re.sub(r"(?s)[?#].*", "", re.sub(r"(\w+://)[^/?#\s]*@", r"\1***@", text))
-
-
-def _scheme_only(text: str) -> str:
-    """All up to the address's first ://, and nothing of what comes after."""
-    return re.sub(r"(?s)^(.*?\w+://)?.*", r"\1***", text, count=1)
-
-
-def invalid_address(setting: str, shown: str) -> TutorialError:
-    """What to say about a `MILVUS_URI` or `REDIS_URL` that nobody could connect to."""
+def invalid_address(setting: str) -> TutorialError:
+    """What to say about a `MILVUS_URI` or `REDIS_URL` that is none; its value may be a password."""
     return TutorialError(
-        f"{setting}={shown} is not a valid address such as {EXAMPLES[setting]} (in its password "
-        f"/ ? # @ : are written %2F %3F %23 %40 %3A): correct {setting}, or unset it to use the "
-        "embedded one."
+        f"{setting} is not a valid address such as {EXAMPLES[setting]}: write it with its scheme "
+        "(and / ? # @ : in its password as %2F %3F %23 %40 %3A), or unset it to use the embedded "
+        "server, which keeps its data in BUILD_DIR."
     )
 
 
@@ -147,46 +131,11 @@ def _server(setting: str, uri: str | None) -> str | None:
     """The address of a server as it is set, if it can be one."""
     if uri is None or uri.startswith("unix:"):
         return uri
-    if "://" not in uri:
-        raise _without_scheme(setting, uri)
     try:
         parts = urlsplit(uri)
         valid = parts.scheme in SCHEMES[setting] and parts.hostname and parts.port != 0
     except ValueError:  # no number where the port should be
         valid = False
     if not valid or re.search(r"\s", uri):
-        # Without an @, what looks like a port may be a password.
-        known = "@" in uri or ":" not in uri.partition("://")[2]
-        raise invalid_address(setting, masked(uri) if known else _scheme_only(uri))
+        raise invalid_address(setting)
     return uri
-
-
-def _without_scheme(setting: str, uri: str) -> TutorialError:
-    """What to say about `host:port`, about a file, and about what nobody should be shown."""
-    scheme, secure = SCHEMES[setting][:2]
-    if FILE.fullmatch(uri):
-        return TutorialError(
-            f"{setting}={masked(uri)} is a file, not the address of a server such as "
-            f"{EXAMPLES[setting]}: unset it to use the embedded one, which keeps its data in "
-            "BUILD_DIR."
-        )
-    if _is_host(uri):
-        return TutorialError(
-            f"{setting}={masked(uri)} does not say how to speak to that server: write "
-            f"{scheme}:// before it ({secure}:// where it uses TLS), or unset it to use the "
-            "embedded one."
-        )
-    return invalid_address(setting, "***")  # perhaps a password
-
-
-def _is_host(text: str) -> bool:
-    """Whether `text` is surely a server's address without its scheme, and no password."""
-    if not (parts := HOST.fullmatch(text)):
-        return False
-    host, port = parts[2].strip("[]"), parts[3]
-    if host == "localhost" or port in KNOWN_PORTS:
-        return True
-    try:
-        return bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False

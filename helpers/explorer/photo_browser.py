@@ -14,10 +14,9 @@ from pathlib import Path
 
 import anywidget
 import traitlets
-from PIL import Image
 
 from helpers.datasets import ImageRecord
-from helpers.images import open_photo
+from helpers.images import thumbnail
 
 SIZES = {"small": 100, "medium": 160, "large": 260}
 """Of a photo in a row, in CSS pixels."""
@@ -72,10 +71,8 @@ def photo_uri(path: Path, size: int) -> str:
 
     Raises TutorialError if the photo cannot be read.
     """
-    photo = open_photo(path, at_least=size)
-    photo.thumbnail((size, size), Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    photo.save(content, "JPEG", quality=82)
+    thumbnail(path, (size, size), crop=False).save(content, "JPEG", quality=82)
     return data_uri(content.getvalue(), "jpeg")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import random
 import tempfile
 import threading
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
-from PIL import ImageOps
 
 from helpers import extraction, plots
 from helpers.conversion import onnx_path
@@ -562,7 +560,7 @@ class Explorer(widgets.VBox):
             split = explanation.similarity_maps(*features, recipe.pooling)
             cosine = split[0].sum()
             told.append(f"{side}, {model.label}: cosine {cosine:.3f} (d² {2 - 2 * cosine:.3f})")
-            seen = [self._as_seen(path, recipe.crop) for path in paths]
+            seen = [explanation.seen(np.asarray(open_photo(path)), recipe) for path in paths]
             maps[model.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
         figures.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=130)
@@ -576,15 +574,6 @@ class Explorer(widgets.VBox):
             "id": str(record.id),
         }
         self.photos.message = ""
-
-    def _as_seen(self, path: Path, crop: bool) -> Path:
-        """The photo without what a recipe's centre crop cuts off, for the maps to lie on."""
-        if not crop:
-            return path
-        photo = open_photo(path)
-        square = Path(self.uploads.name) / f"square-{_digest(os.fsencode(path))}.png"
-        ImageOps.fit(photo, (min(photo.size),) * 2).save(square)
-        return square
 
 
 def _control(kind: type[widgets.Widget], description: str, **options: object) -> widgets.Widget:

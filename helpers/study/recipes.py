@@ -106,7 +106,7 @@ def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> 
         NeedsLabels: no two photos share a category.
     """
     photos = dataset.spread(MOST_PHOTOS)
-    labels, paths = [record.labels for record in photos], photos.paths
+    labels, paths = photos.labels, photos.paths
     queries = evaluation.query_rows(labels)
     depth = min(DEPTH, len(photos) - 1)
     files = {name: onnx_model(name) for name in NETWORKS}

@@ -647,8 +647,8 @@ search.store_dataset(open_dataset({folder!r}), embedding_model("resnet50"), **cl
 
 DIES_STARTING = """
 import os, signal
-from helpers import services
-services.time.sleep = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+from helpers import embedded, services
+embedded.time.sleep = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 services.connect_{name}()
 """
 

@@ -17,8 +17,8 @@ import requests
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import TutorialError, neighbours, services
-from helpers.datasets import _fetch_error
-from helpers.settings import ROOT, load_settings, masked, web_masked
+from helpers.datasets.download import _fetch_error
+from helpers.settings import ROOT, load_settings, masked
 
 sys.path.append(str(ROOT / "tools"))
 import run_notebooks as runner  # noqa: E402
@@ -54,66 +54,54 @@ def run(*command, cwd=ROOT, **environment):
 
 
 @pytest.mark.parametrize(
-    "setting, value, shown, way_out",
+    "setting, value",
     [
-        ("MILVUS_URI", "localhost:19530", "localhost:19530", "write http:// before it"),
-        ("MILVUS_URI", "localhost", "localhost", "write http:// before it"),
-        ("MILVUS_URI", "10.0.0.7", "10.0.0.7", "write http:// before it"),
-        ("MILVUS_URI", "[::1]:1", "[::1]:1", "write http:// before it"),
-        ("MILVUS_URI", "host:19530/db", "host:19530/db", "write http:// before it"),
-        ("MILVUS_URI", "milvus.example.com:19530", "milvus.example.com:19530", "write http://"),
-        ("MILVUS_URI", "milvus.example.com", "***", "not a valid address such as http://host"),
-        ("MILVUS_URI", "root:31337", "***", "not a valid address such as http://host"),
-        ("MILVUS_URI", "~u:S3cret", "***", "not a valid address such as http://host"),
-        ("MILVUS_URI", "host.example.com/S3cret", "***", "not a valid address"),
-        ("MILVUS_URI", "root:S3cret.db", "***", "not a valid address"),
-        ("MILVUS_URI", "//root:S3cret", "***", "not a valid address"),
-        ("MILVUS_URI", "http://root:S3cret", "http://***", "not a valid address"),
-        ("REDIS_URL", "my.S3cret.pw", "***", "such as redis://:password@host:6379/0"),
-        ("REDIS_URL", "redis://:S3cret", "redis://***", "such as redis://:password@host"),
-        ("MILVUS_URI", "root:S3cret@host:19530", "***@host:19530", "write http:// before it"),
-        ("MILVUS_URI", "./milvus.db", "./milvus.db", "is a file.* unset it.* BUILD_DIR"),
-        ("MILVUS_URI", "milvus.db", "milvus.db", "is a file.* unset it.* BUILD_DIR"),
-        ("MILVUS_URI", "~/data/milvus", "~/data/milvus", "is a file.* unset it.* BUILD_DIR"),
-        ("MILVUS_URI", "S3cret", "***", "not a valid address such as http://host"),
-        ("MILVUS_URI", "root:S3cret", "***", "not a valid address such as http://host"),
-        ("MILVUS_URI", "http://", "http://", "not a valid address such as http://host"),
-        ("MILVUS_URI", "http://host:port", "http://***", "not a valid address"),
-        ("MILVUS_URI", "http://[::1", "http://***", "not a valid address"),
-        ("MILVUS_URI", "ftp://root:S3cret@host", "ftp://***@host", "not a valid address"),
-        ("MILVUS_URI", "host:19530?token=S3cret", "***", "not a valid address"),
-        ("REDIS_URL", "localhost:6379", "localhost:6379", "write redis:// before it"),
-        ("REDIS_URL", ":S3cret@host:6379", "***@host:6379", "write redis:// before it"),
-        ("REDIS_URL", "http://:S3cret@host", "http://***@host", "such as redis://"),
-        ("REDIS_URL", "/run/redis.sock", "/run/redis.sock", "is a file"),
+        ("MILVUS_URI", "localhost:19530"),
+        ("MILVUS_URI", "milvus.example.com"),
+        ("MILVUS_URI", "[::1]:1"),
+        ("MILVUS_URI", "./milvus.db"),
+        ("MILVUS_URI", "S3cret"),
+        ("MILVUS_URI", "root:31337"),
+        ("MILVUS_URI", "root:S3cret@host:19530"),
+        ("MILVUS_URI", "//root:S3cret"),
+        ("MILVUS_URI", "http://"),
+        ("MILVUS_URI", "http://root:S3cret"),
+        ("MILVUS_URI", "http://host:port"),
+        ("MILVUS_URI", "http://[::1"),
+        ("MILVUS_URI", "ftp://root:S3cret@host"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", ":S3cret@host:6379"),
+        ("REDIS_URL", "http://:S3cret@host"),
+        ("REDIS_URL", "redis://:S3cret"),
+        ("REDIS_URL", "/run/redis.sock"),
     ],
 )
-def test_what_is_no_address_is_said_in_one_sentence(monkeypatch, setting, value, shown, way_out):
+def test_what_is_no_address_is_said_in_one_sentence(monkeypatch, setting, value):
     monkeypatch.setenv(setting, value)
     with pytest.raises(TutorialError) as error:
         load_settings()
     said = str(error.value)
-    assert said.startswith(f"{setting}={shown} ") and re.search(way_out, said)
-    assert "\n" not in said and "unset it" in said
+    assert said.startswith(f"{setting} is not a valid address such as ")
+    assert "with its scheme" in said and "unset it" in said and "\n" not in said
     assert "S3cret" not in said and "31337" not in said
 
 
 @pytest.mark.parametrize(
     "text, shown",
     [
-        ("http://mirror/a@2x/val/1.jpg", "http://mirror/a@2x/val/1.jpg"),
+        ("http://mirror/a@2x/val/1.jpg", "http://***"),
         ("http://mirror:8080/val/1.jpg?S3cret", "http://mirror:8080/val/1.jpg"),
         ("http://me:S3cret@mirror/val", "http://***@mirror/val"),
-        ("http://S3cret@mirror/a@2x", "http://***@mirror/a@2x"),
+        ("http://S3cret@mirror/a@2x", "http://***"),
         ("http://me:S3/cret@mirror/val", "http://***"),
         ("http://me:x@S3cret/y@mirror/val", "http://***"),
-        ("404 for url: http://me:S3cret@mirror/a?key=S3cret", "404 for url: http://***@mirror/a"),
+        ("404 for url: http://me:S3cret@mirror/a?key=S3cret", "404 for url: http://***"),
         ("404 for url: http://me:S3?cret@mirror/a", "404 for url: http://***"),
         ("the server answers 302", "the server answers 302"),
     ],
 )
 def test_a_web_address_is_shown_without_its_secrets(text, shown):
-    assert web_masked(text) == shown
+    assert masked(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -141,7 +129,7 @@ def test_the_commands_say_it_before_pymilvus_does():
     with ThreadPoolExecutor() as pool:
         runs = [pool.submit(run, *each, MILVUS_URI="root:S3cret@host:19530") for each in commands]
     for said, status in (each.result() for each in runs):
-        assert status == 1 and said.startswith("MILVUS_URI=") and "unset it" in said
+        assert status == 1 and said.startswith("MILVUS_URI is not") and "unset it" in said
         assert "\n" not in said and "S3cret" not in said
 
 

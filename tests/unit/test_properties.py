@@ -52,7 +52,7 @@ def build(tmp_path, monkeypatch):
 @quick
 @given(st.sets(surrogates.filter(lambda text: text.isprintable()), min_size=2, max_size=20))
 def test_ids_are_positive_63_bit_and_differ_as_the_paths_do(paths):
-    ids = {datasets._path_id(path) for path in paths}
+    ids = {datasets.folders.path_id(path) for path in paths}
     assert len(ids) == len(paths) and all(0 <= id_ < 2**63 for id_ in ids)
 
 
@@ -123,12 +123,13 @@ def test_an_annotation_file_is_read_whole_or_refused_by_name(data):
         file = Path(folder, "instances_val2017.json")
         file.write_text(json.dumps(content))
         try:
-            split = datasets._read_split(file)
+            split = datasets.annotations.read_split(file)
         except TutorialError as error:
             assert "'instances_val2017.json'" in str(error)
         else:
-            assert set(split.objects) == set(split.file_names)
-            assert all(Path(name).name == name for name in split.file_names.values())
+            assert set(split.objects) == set(split.labels) == set(split.names)
+            assert not any(Path(name).is_absolute() for name in split.names.values())
+            assert all(".." not in Path(name).parts for name in split.names.values())
 
 
 @quick
@@ -140,7 +141,7 @@ def test_run_lengths_give_the_mask_they_were_made_of(mask, compressed):
         runs["counts"] = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
     else:
         runs["counts"] += [len(list(run)) for _, run in itertools.groupby(mask.T.ravel())]
-    assert np.array_equal(datasets._runs_mask(runs, mask.shape), mask)
+    assert np.array_equal(datasets.masks.runs_mask(runs, mask.shape), mask)
 
 
 @slow

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from pymilvus.exceptions import MilvusException
 
-from helpers import TutorialError, services, vector_store
+from helpers import TutorialError, embedded, services, vector_store
 
 
 @pytest.fixture
@@ -239,17 +239,17 @@ def test_who_leaves_gives_its_lock_back_before_it_asks_to_be_the_last(build, mon
         asked.append(operation)
         lock(file, operation)
 
-    services._take_share()
+    embedded._take_share()
     with (build / "services" / "users.lock").open() as other:
         lock(other, fcntl.LOCK_SH)
-        monkeypatch.setattr(services.fcntl, "flock", recorded)
-        with services._end_share() as last:
+        monkeypatch.setattr(embedded.fcntl, "flock", recorded)
+        with embedded._end_share() as last:
             assert not last and asked == [fcntl.LOCK_UN, fcntl.LOCK_EX | fcntl.LOCK_NB]
             lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_who_comes_while_the_last_user_stops_the_servers_gets_new_ones(build, monkeypatch):
-    stop, comers = services.stop_services, []
+    stop, comers = embedded.stop_services, []
 
     def stop_when_somebody_waits():
         comers.append(python(USES))
@@ -261,7 +261,7 @@ def test_who_comes_while_the_last_user_stops_the_servers_gets_new_ones(build, mo
         stop()
 
     with monkeypatch.context() as patched:
-        patched.setattr(services, "stop_services", stop_when_somebody_waits)
+        patched.setattr(embedded, "stop_services", stop_when_somebody_waits)
         with services.temporary_services():
             services.redis_url()
             (old,) = services.running_services()
@@ -309,10 +309,8 @@ def closed_port():
     "setting, uri, connect",
     [
         ("MILVUS_URI", "http://root:s3cr3t@127.0.0.1:{port}", services.connect_milvus),
-        ("MILVUS_URI", "mysql://root:s3cr3t@127.0.0.1:{port}", services.connect_milvus),
         ("REDIS_URL", "redis://:s3cr3t@127.0.0.1:{port}/0", services.connect_redis),
         ("REDIS_URL", "redis://127.0.0.1:{port}?password=s3cr3t", services.connect_redis),
-        ("REDIS_URL", "http://:s3cr3t@127.0.0.1:{port}", services.connect_redis),
     ],
 )
 def test_a_named_server_that_is_away_is_named_without_its_password(
