@@ -143,7 +143,7 @@ class EmbeddingMap(widgets.VBox):
         bundle = super()._repr_mimebundle_(**options)
         return {
             **bundle,
-            "text/plain": "The map needs a running kernel: open this notebook with `make lab`.",
+            "text/plain": "The map needs a running kernel: run this cell, in `make lab`.",
         }
 
     @property
@@ -261,7 +261,7 @@ class EmbeddingMap(widgets.VBox):
         ]
         rows = np.flatnonzero(np.any(inside, axis=0)).tolist() if inside else []
         if drawn and not rows:
-            self.figure.layout.selections = ()  # nothing is left of an empty lasso
+            self.figure._send_relayout_msg({"selections": []})  # no empty lasso stays
         self.choose(rows)
 
     def _pointed(self, rows: Sequence[int], points: object) -> None:

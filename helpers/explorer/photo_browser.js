@@ -93,7 +93,7 @@ function render({ model, el }) {
   function replace(part, ...children) {
     const position = [...part.querySelectorAll("button")].indexOf(document.activeElement);
     part.replaceChildren(...children);
-    if (position >= 0) (part.querySelectorAll("button")[position] ?? root).focus(); // the keyboard stays where it was
+    if (position >= 0) (part.querySelectorAll("button")[position] ?? root)?.focus(); // the keyboard stays where it was
   }
 
   function section(row) {
@@ -130,7 +130,6 @@ function render({ model, el }) {
   const draw = {
     strip() {
       const photos = model.get("strip");
-      if (!photos.length) return replace(strip);
       replace(strip, element("div", { class: "note" }), group(photos, "strip", "Choose a query"));
       strip.querySelector(".photos").scrollLeft = 0;
       draw.note();
@@ -242,10 +241,10 @@ function render({ model, el }) {
   }
 
   // The controls around the photos belong to it, too; they are there once it has a place on the page.
-  let root = el;
-  new ResizeObserver((_sizes, observer) => {
-    if (!el.isConnected) return;
-    observer.disconnect();
+  let root = null;
+  new ResizeObserver(() => {
+    if (el.closest(".embedding-map")) window.dispatchEvent(new Event("resize")); // all that plotly listens to
+    if (root || !el.isConnected) return;
     root = el.closest(".explorer") ?? el;
     root.tabIndex = -1; // a click beside the buttons must not give the keyboard to the notebook,
     // whose keys cut and merge cells. JupyterLab asks this of the element that has the focus.

@@ -119,7 +119,7 @@ def main() -> None:
     tell(1)
     progress.listener = lambda done, total: tell(1, done, total)
     extract(onnx_path, dataset.paths)
-    progress.listener = None
+    progress.listener = lambda done, total: tell(2, done, total)
     tell(2)
     search.store_dataset(
         dataset, model, milvus=services.connect_milvus(), redis=services.connect_redis()

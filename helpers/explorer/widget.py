@@ -85,6 +85,8 @@ class Explorer(widgets.VBox):
             self.dataset.records[0], *offered_models()[:2], count=min(6, len(self.dataset) - 1)
         )
         self.choice = _remembered.get(self.dataset.slug, first)
+        if self.choice.query not in self.dataset.records:  # a file that was dropped
+            self.choice = replace(self.choice, query=first.query)
         self.answer: Answer | None = None
         self.trail, self.place = [self.choice.query], 0
         self.swapped = False
@@ -108,7 +110,7 @@ class Explorer(widgets.VBox):
     def _repr_mimebundle_(self, **options) -> dict:
         """Beside the live view a sentence for pages without a kernel."""
         bundle = super()._repr_mimebundle_(**options)
-        sentence = "The explorer needs a running kernel: open this notebook with `make lab`."
+        sentence = "The explorer needs a running kernel: run this cell, in `make lab`."
         return {**bundle, "text/plain": sentence}
 
     # --- controls -----------------------------------------------------------------------------
@@ -287,9 +289,9 @@ class Explorer(widgets.VBox):
         self._guarded(lambda: self._search(replace(self.choice, **chosen)))
 
     def _search(self, choice: Choice) -> None:
-        # Kept even if the search fails: choosing again tries again.
-        self.choice = _remembered[self.dataset.slug] = choice
+        self.choice = choice  # kept even if the search fails: choosing again tries again
         self.answer = answer(self.stores, choice)
+        _remembered[self.dataset.slug] = choice
         self._show()
         self._show_tally()
         for listener in self.listeners:
@@ -341,12 +343,16 @@ class Explorer(widgets.VBox):
             control.layout.display = "none" if on else None
         self.undo.layout.display = None if on else "none"
         self.target.disabled, self.undo.disabled = on, True
-        if on:
-            self.series.clear()
-            self._ask_random()
-        else:
+        if not on:
             self.swapped = False
             self._search(self.choice)
+            return
+        self.series.clear()
+        try:
+            self._ask_random()
+        except TutorialError:  # the rows still show names
+            self.blind.value = False
+            raise
 
     def _voted(self) -> set[str]:
         """Queries on which the reader voted blind, for this pair of models."""

@@ -329,6 +329,7 @@ def test_settings_are_remembered_in_the_kernel(dataset, stores):
     widget.count.value = 3
     widget.category.value = "cup"
     widget.ask(dataset.records[5])
+    widget.count.value = 99  # what failed is not
     again = Explorer(dataset)
     assert (again.count.value, again.category.value) == (3, "cup")
     assert again.photos.query["id"] == "6"
