@@ -33,7 +33,7 @@ COMMAND += ["--ContentsManager.pre_save_hook=tools.lab.without_live_views"]
 # reader is not asked about Jupyter's news either.
 CONFIGURATION = ROOT / "tools/jupyter"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-FILE_PANEL = 0.24
+FILE_PANEL = 0.28
 """Its share of the window: as wide as the notebooks' names."""
 
 

@@ -440,7 +440,7 @@ def test_why_shows_heat_maps_under_the_row(explore, stored, screenshots):
         marked = page.locator(".photo-browser .explained")
         assert marked.get_attribute("data-id") == str(result)
         assert asked(page) == query, "explaining must not change the query"
-    assert maps.evaluate("one => one.naturalWidth") > 800
+    wait_until(page, lambda: maps.evaluate("one => one.naturalWidth") > 800)
     page.screenshot(path=screenshots / "heat_maps.png")
     check_rows(page, stored, click_photo(page, ".strip", 6), 6)
     assert maps.count() == 0, "the maps are of another query"
@@ -651,10 +651,10 @@ def test_trail_marks_hover_tooltips_size_and_saved_view(explore, stored, tmp_pat
     assert all(tips) and any("with B" in tip for tip in tips)
 
     photo = page.locator(".photo-browser [data-row=a] .photo img").first
-    small = photo.bounding_box()["width"]
+    small = photo.evaluate("one => one.clientWidth")
     choose(page, "Photo size", "large")
-    wait_until(page, lambda: photo.bounding_box()["width"] > 2 * small)
-    assert photo.evaluate("one => one.naturalWidth") > 300
+    wait_until(page, lambda: photo.evaluate("one => one.clientWidth") > 2 * small)
+    wait_until(page, lambda: photo.evaluate("one => one.naturalWidth") > 300)
 
     with page.expect_download() as download:
         page.get_by_role("button", name="Save this view").click()
@@ -909,7 +909,7 @@ def places(stored):
     """Where each photo is on either map, 0 to 1: [maps, photos, 2], computed here."""
     maps = []
     for model in (A, B):
-        vectors = extract(ensure_onnx(model), stored.paths, progress=False)
+        vectors = extract(ensure_onnx(model), stored.paths, progress=False).astype(float)
         flat = PCA(2, random_state=0).fit_transform(vectors)
         maps.append((flat - flat.min(axis=0)) / np.ptp(flat, axis=0))
     return np.array(maps)
