@@ -123,6 +123,8 @@ class EmbeddingMap(widgets.VBox):
             make_subplots(1, 2, subplot_titles=list(places), horizontal_spacing=0.04)
         )
         self.figure._config = CONFIG
+        for title, side in zip(self.figure.layout.annotations, ("", "2"), strict=True):
+            title.update(x=self.figure.layout[f"xaxis{side}"].domain[0], xanchor="left")
         self._draw_photos()
         self.preview = widgets.HTML(layout={"min_height": "130px", "min_width": "170px"})
         self.photos = PhotoBrowser(note=NOTHING_CHOSEN)
@@ -208,10 +210,11 @@ class EmbeddingMap(widgets.VBox):
         self.figure.update_xaxes(visible=False, range=WHOLE)
         self.figure.update_yaxes(visible=False, range=WHOLE)
         self.figure.update_layout(
-            height=560, autosize=True, margin={"l": 5, "r": 5, "t": 40, "b": 5},
+            height=560, autosize=True, margin={"l": 5, "r": 5, "t": 40, "b": 40},
             dragmode="lasso", clickmode="event", template="none",
             paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(128,128,128,0.08)",
-            legend={"orientation": "h", "y": -0.02, "yanchor": "top"},
+            legend={"orientation": "h", "y": -0.03, "yanchor": "top"},
+            modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": "#0072b2"},
         )  # fmt: skip
 
     def _draw_lines(self) -> None:

@@ -34,7 +34,6 @@ from helpers.explorer.answer import (
 )
 from helpers.explorer.photo_browser import (
     SIZES,
-    THUMBNAIL,
     Line,
     PhotoBrowser,
     alt_text,
@@ -166,7 +165,7 @@ class Explorer(widgets.VBox):
             [*self.models.values(), self.metric, self.count, self.category, self.queries,
              self.find, self.order, self.size],
             layout=widgets.Layout(
-                grid_template_columns="repeat(auto-fill, minmax(18rem, 1fr))", grid_gap="2px 12px"
+                grid_template_columns="repeat(auto-fill, minmax(15rem, 1fr))", grid_gap="2px 12px"
             ),
         )  # fmt: skip
         self.switches = widgets.Box(
@@ -497,7 +496,7 @@ class Explorer(widgets.VBox):
                 shared = "✓ " + ", ".join(sorted(result.shared)) if result.shared else "✗"
                 lines.append((shared, "Categories it shares with the query"))
                 classes = ["match" if result.shared else "miss"]
-        size = max(THUMBNAIL, 8 * SIZES[self.size.value] // 5)
+        size = max(240, 8 * SIZES[self.size.value] // 5)  # sharp where it has grown
         entry = photo_entry(record, lines, size, classes=classes, silent=blind)
         return {**entry, "alt": f"Result {hit.rank}: {entry['alt']}"}
 
