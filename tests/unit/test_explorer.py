@@ -1,6 +1,7 @@
 """The explorer's logic on real embedded servers, and its widget without a browser."""
 
 import json
+import re
 import resource
 from dataclasses import replace
 
@@ -224,6 +225,7 @@ def test_blind_shows_a_new_query_and_nothing_that_tells_the_models_apart(
     blind(widget, 3)
     assert widget.photos.query["id"] != before
     shown = json.dumps([widget.photos.rows, widget.photos.query, widget.tally.value])
+    shown = re.sub(r"base64,[^\"]*", "", shown)
     assert not any(word in shown for word in ("ResNet", "VGG", "d²", "✓", "✗", "▲", "match"))
     assert [row["name"] for row in widget.photos.rows] == ["a", "b"]
     assert ids(widget.answer.b) == [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
