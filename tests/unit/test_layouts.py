@@ -130,6 +130,19 @@ def test_a_photo_in_two_annotation_files_is_one_photo(tmp_path):
     assert [len(dataset.annotations(id_)) for id_ in (1, 2, 3)] == [2, 1, 1]
 
 
+def test_listed_photos_need_no_suffix(tmp_path):
+    folder = photos_at(tmp_path / "d", *(f"data/{name}" for name in ("1f", "2e", "3d", "{s}.tmp")))
+    export(folder / "labels.json", ["1f", "2e", "{s}.tmp"])
+    dataset = open_dataset(folder)
+    assert len(dataset) == 3 and [path.name for path, _ in dataset.skipped] == ["3d"]
+
+
+def test_a_broken_file_that_may_be_no_annotation_file_is_only_named(tmp_path):
+    folder = photos_at(tmp_path / "d", "a.jpg")
+    (folder / "lines.json").write_text('{"images": 1}\n{"annotations": 2}\n{"categories": 3}\n')
+    assert open_dataset(folder).note == "Annotations not read: lines.json."
+
+
 def test_photos_that_no_annotation_file_lists_are_counted(tmp_path):
     folder = photos_at(tmp_path / "d", *(f"data/{name}" for name in PHOTOS), "cover.jpg")
     export(folder / "labels.json", PHOTOS[:2])
