@@ -31,6 +31,7 @@ from helpers.images import open_photo, thumbnail
 COLOURS = {
     "ResNet50": "#0072B2",
     "VGG16": "#D55E00",
+    "EfficientNet-Lite0": "#CC79A7",
     "match": "#009E73",
     "other": "#999999",
 }
