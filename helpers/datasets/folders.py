@@ -47,7 +47,8 @@ LEFT_OUT = {
     r"|\.sh_thumbnails|\.wdmc|.*\.lrdata|\.picasaoriginals|appdata_.*/preview|__MACOSX"
     r"|.*\.(photos|photo|ap)library/(?!originals|Masters).*",
     "deleted in another program": r"[#@.][Rr]ecycle([._]?[Bb]in)?|[#@]snapshot|\$RECYCLE\.BIN"
-    r"|RECYCLER|\.(Trash|trashed|dtrash).*|Network Trash Folder|FOUND\.\d+",
+    r"|RECYCLER|\.(Trash|trashed|dtrash).*|Network Trash Folder|FOUND\.\d+"
+    r"|files_(trashbin|versions)",
 }
 NOT_UTF8 = "a name that is not valid UTF-8, to be renamed"
 UNLISTED = "not listed in the annotation files"
