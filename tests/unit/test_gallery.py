@@ -166,7 +166,7 @@ def page(tmp_path_factory):
     for number in (1, 0):
         notebook = nbformat.read(paths[number], as_version=4)
         written = pages.notebook_page(notebook, chapters[number])
-        skipped = [(folder / "\udcff<b>.cr2", "a RAW photo")] * 1200 if number == 0 else []
+        skipped = [(folder / "2019/\udcff<b>.cr2", "a RAW photo")] * 1200 if number == 0 else []
         pages.write_notebook(folder, written, chapters, skipped)
     return parsed(folder / "1_a.html")
 
@@ -175,7 +175,7 @@ def test_what_is_left_out_of_the_dataset_can_be_unfolded(page):
     fold = page.select_one("details.left-out")
     lines = [line.text for line in fold.select("li")]
     assert fold.summary.text == "1200 left out of the dataset"
-    assert lines[0] == "'\\udcff<b>.cr2': a RAW photo" and lines[1000:] == ["… and 200 more"]
+    assert lines[0] == "'2019/\\udcff<b>.cr2': a RAW photo" and lines[1000:] == ["… and 200 more"]
 
 
 def test_formulas_are_drawn_by_the_browser(page):
