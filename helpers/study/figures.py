@@ -351,14 +351,12 @@ def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
                 )
             last = line.iloc[-1]
             ends.append((last["p50_ms"], f"{name}, {last['recall']:.1%}", colour))
-        edge = table["vectors"].max()
-        height = 0.0
         axes.set(xscale="log", yscale="log", title=server, xlabel="vectors stored")
+        height = 0.0
         for p50, label, colour in sorted(ends):
             height = max(p50, height * 1.35)  # labels one below the other, not on top of each other
-            axes.text(edge * 1.25, height, label, color=colour, va="center", size=8)
-        axes.set_xlim(right=edge * 16)
-        axes.set_ylim(top=max(axes.get_ylim()[1], height * 1.5))
+            place = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 8}
+            axes.text(1.01, height, label, color=colour, **place)
     panels[0].set_ylabel("ms per query, median")
     return figure
 
