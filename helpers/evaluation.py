@@ -20,6 +20,8 @@ from helpers.settings import NeedsLabels, TutorialError
 Labels = Sequence[Collection[str]]
 
 QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
+RESAMPLES = 10_000
+PERSISTENCE = 0.9  # of rank-biased overlap
 
 
 class Interval(NamedTuple):
@@ -38,7 +40,7 @@ class PairedDifference(NamedTuple):
     low: float
     high: float
     p: float
-    """Two-sided p-value of "no difference", between 1/resamples and 1."""
+    """Two-sided p-value of "no difference", between 1/RESAMPLES and 1."""
     a_wins: float
     """Share of resamples in which A's mean is the higher one, ties counted half."""
 
@@ -76,13 +78,13 @@ def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k:
     return rankings
 
 
-def random_rankings(queries: np.ndarray, photos: int, k: int, seed: int = 0) -> np.ndarray:
-    """Baseline: for every query a random order of the other photos.
+def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
+    """Baseline: for every query a random order of the other photos, the same ones every time.
 
-    queries: int [q], rows among `photos`. Returns int64 [q, k]; the seed fixes it.
+    queries: int [q], rows among `photos`. Returns int64 [q, k].
     """
     _require_depth(k, photos - 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
@@ -134,9 +136,9 @@ def query_rows(labels: Labels, leave_out: Collection[str] = ()) -> np.ndarray:
     return rows
 
 
-def split_queries(queries: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def split_queries(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two random halves of the queries: choose settings on one, report on the other."""
-    shuffled = np.random.default_rng(seed).permutation(queries)
+    shuffled = np.random.default_rng(0).permutation(queries)
     return np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
 
 
@@ -227,12 +229,7 @@ METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray
 
 
 def per_query(
-    metric: str,
-    rankings: np.ndarray,
-    labels: Labels,
-    queries: np.ndarray,
-    k: int,
-    leave_out: Collection[str] = (),
+    metric: str, rankings: np.ndarray, labels: Labels, queries: np.ndarray, k: int
 ) -> np.ndarray:
     """One metric of METRICS for every query: float64 [queries].
 
@@ -240,7 +237,7 @@ def per_query(
     Raises TutorialError when the rankings are shorter than k.
     """
     gain, function = METRICS[metric]
-    return function(rankings, relevance(labels, queries, gain, leave_out), k)
+    return function(rankings, relevance(labels, queries, gain), k)
 
 
 def evaluate(
@@ -259,15 +256,13 @@ def evaluate(
     }
 
 
-def per_category(
-    values: np.ndarray, labels: Labels, queries: np.ndarray, leave_out: Collection[str] = ()
-) -> pd.DataFrame:
+def per_category(values: np.ndarray, labels: Labels, queries: np.ndarray) -> pd.DataFrame:
     """Mean of a per-query metric over the queries that show each category.
 
     values: [queries]. Returns one row per category with a query, most queries first, columns
     `mean` and `queries` (their count). A query counts in each of its categories.
     """
-    shown, names = category_matrix([labels[row] for row in queries], leave_out)
+    shown, names = category_matrix([labels[row] for row in queries])
     counts = shown.sum(axis=0).astype(int)
     table = pd.DataFrame({"mean": values @ shown / counts, "queries": counts}, index=names)
     return table.rename_axis("category").sort_values("queries", ascending=False, kind="stable")
@@ -276,38 +271,29 @@ def per_category(
 # --- uncertainty ------------------------------------------------------------------------------
 
 
-def bootstrap_ci(
-    values: np.ndarray, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Mean of a per-query metric with its percentile bootstrap interval over queries.
+def bootstrap_ci(values: np.ndarray) -> Interval:
+    """Mean of a per-query metric with its 95 % percentile bootstrap interval over queries.
 
     values: [queries]. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
     13. Equal values give an interval of length 0. Raises TutorialError for fewer than two
     queries.
     """
-    return _bootstrap_mean(values, resamples, confidence, seed)[0]
+    return _bootstrap_mean(values, 0.95)[0]
 
 
-def paired_bootstrap(
-    a: np.ndarray,
-    b: np.ndarray,
-    *,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> PairedDifference:
+def paired_bootstrap(a: np.ndarray, b: np.ndarray, *, confidence: float = 0.95) -> PairedDifference:
     """Is A better than B? The mean of a − b over queries, resampled over queries.
 
     a, b: [queries], the same metric of the same queries. The p-value is twice the smaller share
-    of resampled means on either side of 0, counted as (count + 1) / (resamples + 1) so that it
+    of RESAMPLES means on either side of 0, counted as (count + 1) / (RESAMPLES + 1) so that it
     is never 0 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, chapter 4).
     Raises TutorialError for fewer than two queries.
     """
-    interval, means = _bootstrap_mean(np.subtract(a, b), resamples, confidence, seed)
+    interval, means = _bootstrap_mean(np.subtract(a, b), confidence)
     smaller = min((means <= 0).sum(), (means >= 0).sum())
     return PairedDifference(
         *interval,
-        p=float(min(1, 2 * (smaller + 1) / (resamples + 1))),
+        p=float(min(1, 2 * (smaller + 1) / (RESAMPLES + 1))),
         a_wins=float(np.mean((means > 0) + 0.5 * (means == 0))),
     )
 
@@ -324,20 +310,18 @@ def overlap_at_k(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.n
     return _agreement(rankings_a, rankings_b, k)[:, -1]
 
 
-def rank_biased_overlap(
-    rankings_a: np.ndarray, rankings_b: np.ndarray, k: int, persistence: float = 0.9
-) -> np.ndarray:
+def rank_biased_overlap(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
     """How alike two models order their first k results, 0 to 1: float64 [queries].
 
     Chosen over Kendall's τ because two top-k lists hold different photos, where τ is undefined,
     and because the first places matter most. With A_d the share in common among the first d,
     RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d, the extrapolated form of Webber, Moffat,
-    Zobel, "A similarity measure for indefinite rankings", 2010; p = `persistence` = 0.9 puts
+    Zobel, "A similarity measure for indefinite rankings", 2010; p = PERSISTENCE = 0.9 puts
     86 % of the weight on the first ten places.
     """
     agreement = _agreement(rankings_a, rankings_b, k)
-    decay = persistence ** np.arange(1, k + 1)
-    return agreement[:, -1] * decay[-1] + (1 - persistence) / persistence * (agreement @ decay)
+    decay = PERSISTENCE ** np.arange(1, k + 1)
+    return agreement[:, -1] * decay[-1] + (1 - PERSISTENCE) / PERSISTENCE * (agreement @ decay)
 
 
 # --- shared -----------------------------------------------------------------------------------
@@ -366,10 +350,8 @@ def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.nda
     return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
 
 
-def _bootstrap_mean(
-    values: np.ndarray, resamples: int, confidence: float, seed: int
-) -> tuple[Interval, np.ndarray]:
-    """The interval of the mean, and the resampled means [resamples]."""
+def _bootstrap_mean(values: np.ndarray, confidence: float) -> tuple[Interval, np.ndarray]:
+    """The interval of the mean, and the resampled means [RESAMPLES]."""
     if len(values) < 2:
         raise TutorialError(
             f"An interval over queries needs at least two of them, and there are {len(values)}: "
@@ -378,11 +360,11 @@ def _bootstrap_mean(
     result = stats.bootstrap(
         (values,),
         np.mean,
-        n_resamples=resamples,
+        n_resamples=RESAMPLES,
         confidence_level=confidence,
         method="percentile",
         batch=500,  # bounds the memory: 500 × queries
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )
     interval = Interval(float(np.mean(values)), *map(float, result.confidence_interval))
     return interval, result.bootstrap_distribution

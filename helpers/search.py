@@ -52,29 +52,33 @@ def store_dataset(
         TutorialError: a photo, a model or a service cannot be used, or the collection is there
             with another index.
     """
-    onnx_path = ensure_onnx(model)
-    vectors = extract(onnx_path, dataset.paths)
-    stored = StoredModel(
-        model,
-        onnx_path,
-        vector_store.collection_name(dataset.slug, model),
-        path_store.paths_key(dataset.slug, model),
-        vectors,
-        milvus,
-        redis,
-    )
+    onnx_path, collection = prepare(dataset, model, milvus, index_type)
+    vectors = extract(onnx_path, dataset.paths)  # float32 [photos, d]
     paths = [relative_path(path) for path in dataset.paths]
+    vector_store.store(milvus, collection, dataset.ids, vectors, paths, dataset.labels)
+    key = path_store.paths_key(dataset.slug, model)
+    path_store.save_paths(redis, key, dict(zip(dataset.ids, paths, strict=True)))
+    return StoredModel(model, onnx_path, collection, key, vectors, milvus, redis)
+
+
+def prepare(
+    dataset: ImageDataset, model: EmbeddingModel, milvus: MilvusClient, index_type: str = "FLAT"
+) -> tuple[Path, str]:
+    """A model's ONNX file and the name of its collection for a dataset, made where missing.
+
+    Raises TutorialError as `store_dataset` does.
+    """
+    onnx_path = ensure_onnx(model)
+    collection = vector_store.collection_name(dataset.slug, model)
     vector_store.ensure_collection(
         milvus,
-        stored.collection,
+        collection,
         model.dimension,
         description=model.description(),
         index_type=index_type,
         rows=len(dataset),
     )
-    ids = vector_store.store(milvus, stored.collection, dataset.ids, vectors, paths, dataset.labels)
-    path_store.save_paths(redis, stored.paths_key, dict(zip(ids, paths, strict=True)))
-    return stored
+    return onnx_path, collection
 
 
 def search_stored(

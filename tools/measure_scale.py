@@ -9,7 +9,6 @@ searches the real one from several threads while rows are inserted. It writes on
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import tempfile
 import threading
@@ -23,7 +22,6 @@ from typing import Any
 import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
 
 # isort: split
-import joblib
 import numpy as np
 import pandas as pd
 import psutil
@@ -54,7 +52,7 @@ def main() -> None:
     vectors = extract(onnx_model("vgg16"), dataset.paths)
     measured: dict[str, Any] = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": results.machine(),
         "versions": {name: version(name) for name in ("pymilvus", "milvus-lite", "numpy")},
         "photos": len(vectors),
         "dimension": vectors.shape[1],
@@ -228,17 +226,6 @@ def filled(client: MilvusClient, vectors: np.ndarray) -> None:
     while client.describe_index(COLLECTION, "vector")["indexed_rows"] < len(vectors):
         time.sleep(0.2)
     client.load_collection(COLLECTION)
-
-
-def machine() -> dict[str, Any]:
-    """The processor, how many of its cores are ours, and the memory."""
-    return {
-        "cpu": results.processor(),
-        "cores": joblib.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

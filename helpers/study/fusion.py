@@ -15,28 +15,20 @@ from sklearn.preprocessing import normalize
 
 from helpers.settings import TutorialError
 
+RRF_CONSTANT = 60
 
-def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
-    """Milvus' normalisation (`norm_score=True`) of a search score, higher is better.
 
-    L2 (squared distance d ≥ 0): 1 − 2·atan(d)/π, in (0, 1]. COSINE: (1 + s)/2, in [0, 1].
-    IP: 1/2 + atan(s)/π, in (0, 1). The formulas of Milvus from 2.4 on and of Milvus Lite 3
-    (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `score`.
+def normalized_score(distance: np.ndarray) -> np.ndarray:
+    """Milvus' normalisation (`norm_score=True`) of a squared L2 distance d ≥ 0, higher is better.
+
+    1 − 2·atan(d)/π, in (0, 1]: the formula of Milvus from 2.4 on and of Milvus Lite 3
+    (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `distance`.
     """
-    score = np.asarray(score, np.float64)
-    if metric == "L2":
-        return 1 - 2 * np.arctan(score) / np.pi
-    if metric == "COSINE":
-        return (1 + score) / 2
-    if metric == "IP":
-        return 0.5 + np.arctan(score) / np.pi
-    raise ValueError(f"unknown metric {metric!r}")
+    return 1 - 2 * np.arctan(np.asarray(distance, np.float64)) / np.pi
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[np.ndarray], k: int, constant: int = 60
-) -> tuple[np.ndarray, np.ndarray]:
-    """Milvus' `RRFRanker(constant)`: score = Σ over routes of 1 / (constant + rank), rank from 1.
+def reciprocal_rank_fusion(rankings: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Milvus' `RRFRanker(60)`: score = Σ over routes of 1 / (60 + rank), rank from 1.
 
     rankings: per route int [queries, depth], best first. Returns the k best ids, int64
     [queries, k], ties to the lower id as in Milvus, and their scores, float64 [queries, k].
@@ -45,7 +37,7 @@ def reciprocal_rank_fusion(
     Raises TutorialError when the routes hold fewer than k photos together.
     """
     scores = [
-        np.broadcast_to(1 / (constant + np.arange(1, route.shape[1] + 1)), route.shape)
+        np.broadcast_to(1 / (RRF_CONSTANT + np.arange(1, route.shape[1] + 1)), route.shape)
         for route in rankings
     ]
     return _best_sums(rankings, scores, k)
@@ -53,15 +45,14 @@ def reciprocal_rank_fusion(
 
 def weighted_fusion(
     rankings: Sequence[np.ndarray],
-    scores: Sequence[np.ndarray],
+    distances: Sequence[np.ndarray],
     weights: Sequence[float],
     k: int,
-    metric: str = "L2",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Milvus' `WeightedRanker(*weights, norm_score=True)`: Σ of weight · normalized_score.
 
-    rankings: per route int [queries, depth]; scores: the same shape, as Milvus returns them
-    under `metric`; weights: one per route, 0 to 1. Returns ids and scores as
+    rankings: per route int [queries, depth]; distances: the same shape, squared L2; weights: one
+    per route, 0 to 1. Returns ids and scores as
     `reciprocal_rank_fusion` does. A photo missing from a route counts 0 there, below any photo
     the route found: fetch several times k from every route.
     Raises TutorialError for weights outside 0 to 1, for a wrong number of them, and when the
@@ -69,25 +60,23 @@ def weighted_fusion(
     """
     _require_weights(weights, len(rankings))
     weighted = [
-        weight * normalized_score(route, metric)
-        for weight, route in zip(weights, scores, strict=True)
+        weight * normalized_score(route) for weight, route in zip(weights, distances, strict=True)
     ]
     return _best_sums(rankings, weighted, k)
 
 
 def sweep_weights(
     rankings: Sequence[np.ndarray],
-    scores: Sequence[np.ndarray],
+    distances: Sequence[np.ndarray],
     weights: Sequence[float],
     k: int,
-    metric: str = "L2",
 ) -> dict[float, np.ndarray]:
     """`weighted_fusion` of two routes for each weight of the second; the first gets the rest.
 
     weights: 0 (first model alone) to 1 (second alone). Returns {weight: int64 [queries, k]}.
     """
     return {
-        weight: weighted_fusion(rankings, scores, (1 - weight, weight), k, metric)[0]
+        weight: weighted_fusion(rankings, distances, (1 - weight, weight), k)[0]
         for weight in map(float, weights)
     }
 

@@ -12,8 +12,7 @@ import numpy as np
 import redis
 from pymilvus import MilvusClient
 
-from helpers import path_store, vector_store
-from helpers.conversion import ensure_onnx
+from helpers import path_store, search, vector_store
 from helpers.datasets import ImageDataset
 from helpers.extraction import embed, open_session
 from helpers.models import EmbeddingModel
@@ -21,6 +20,7 @@ from helpers.services import connect_milvus, milvus_uri
 from helpers.settings import TutorialError, load_settings, relative_path, resolve
 
 REQUIREMENTS = "requirements-scale.txt"
+BATCH_PHOTOS = 32  # per call of an actor, and rows per upsert
 
 
 def has_ray() -> bool:
@@ -72,7 +72,7 @@ def start_ray() -> str:
     return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
 
 
-class Embedder:
+class Extractor:
     """One of Ray's actors: opens the network once, then turns batches of photos into rows."""
 
     def __init__(self, onnx_path: str, collection: str, environment: dict[str, str]) -> None:
@@ -101,7 +101,6 @@ def store_with_ray(
     milvus: MilvusClient,
     redis: redis.Redis,
     workers: int = 1,
-    batch_size: int = 32,
 ) -> tuple[str, int]:
     """`search.store_dataset`, the extraction and the inserts on Ray's workers.
 
@@ -113,7 +112,6 @@ def store_with_ray(
     Args:
         dataset, model, milvus, redis: as in `store_dataset`.
         workers: actors; one per machine, because one session uses all of a machine's cores.
-        batch_size: photos per call of an actor, and rows per upsert.
 
     Returns:
         The collection's name and its number of rows.
@@ -125,11 +123,7 @@ def store_with_ray(
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    onnx_path = ensure_onnx(model)
-    collection = vector_store.collection_name(dataset.slug, model)
-    vector_store.ensure_collection(
-        milvus, collection, model.dimension, description=model.description(), rows=len(dataset)
-    )
+    onnx_path, collection = search.prepare(dataset, model, milvus)
     settings = load_settings()
     environment = {
         "MILVUS_URI": milvus_uri(),
@@ -142,9 +136,9 @@ def store_with_ray(
         for record in dataset
     ]
     stored = ray.data.from_items(items).map_batches(
-        Embedder,
+        Extractor,
         fn_constructor_args=(str(onnx_path), collection, environment),
-        batch_size=batch_size,
+        batch_size=BATCH_PHOTOS,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )
     ids = [row["id"] for row in stored.iter_rows()]
