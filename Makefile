@@ -91,9 +91,10 @@ bench-scale: ready  ## seconds and memory of every notebook at 1000, 5000 and 20
 scale: ready  ## measure growth and load on a real Milvus (long)
 	@$(PY) tools/measure_scale.py
 
-audit: ready  ## known vulnerabilities in the pinned packages
-	@$(PY) -m pip install -q pip-audit==2.10.1
+audit: ready  ## known vulnerabilities in the pinned packages; docker-compose.yml by its schema
+	@$(PY) -m pip install -q pip-audit==2.10.1 check-jsonschema==0.39.0
 	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip --strict
+	@$(PY) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 fuzz: ready  ## fuzz the readers of annotations and weights, a minute each
 	@$(PY) -m pip install -q atheris==3.0.0

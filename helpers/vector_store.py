@@ -362,10 +362,7 @@ def search(
     condition = _without_contains(client, name, _filled(filter or "", filter_params or {}))
     found: list[list[Hit]] = []
     step = _queries_per_call(client, name, vectors)
-    # Milvus ignores the parameters that the collection's index does not know.
-    parameters = {"ef": max(64, 2 * fetched)}
-    # Noted, because Milvus Lite counts the rows one by one: 9 ms for 20 000.
-    parameters |= index_parameters("IVF_FLAT", int(about["properties"].get(ROWS, 0)))[1]
+    parameters = {"metric_type": "L2", "params": _search_parameters(about, fetched)}
     for start in range(0, len(vectors), step):
         answers = client.search(
             name,
@@ -374,7 +371,7 @@ def search(
             limit=fetched,
             filter=condition,
             output_fields=["path", "labels"],
-            search_params={"metric_type": "L2", "params": parameters},
+            search_params=parameters,
             consistency_level="Strong",
         )
         found += [
@@ -382,6 +379,16 @@ def search(
             for query, answer in enumerate(answers, start=start)
         ]
     return found
+
+
+def _search_parameters(about: Mapping[str, Any], limit: int) -> dict[str, int]:
+    """For any index: Milvus ignores the parameters that the collection's does not know.
+
+    How many rows the index was made for is noted, because Milvus Lite counts them one by one:
+    9 ms for 20 000.
+    """
+    rows = int(about["properties"].get(ROWS, 0))
+    return {"ef": max(64, 2 * limit), **index_parameters("IVF_FLAT", rows)[1]}
 
 
 def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> int:

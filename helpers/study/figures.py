@@ -9,6 +9,7 @@ import matplotlib
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -196,27 +197,33 @@ def match_maps(
     for axes, (model, title, path, places) in zip(
         figure.subplots(1, len(panels)), panels, strict=True
     ):
-        grey = open_photo(path).convert("L")
-        width, height = grey.size
-        total = places.sum()
-        axes.imshow(grey, cmap="gray", vmin=-60, vmax=280)
-        axes.imshow(
-            places, cmap="plasma", alpha=0.8 * places / max(places.max(), 1e-12), aspect="auto",
-            extent=(0, width, height, 0), interpolation="nearest",
-        )  # fmt: skip
-        for (row, column), value in np.ndenumerate(places):
-            if value >= 0.04 * total > 0:
-                x, y = (column + 0.5) / places.shape[1], (row + 0.5) / places.shape[0]
-                axes.text(
-                    x * width, y * height, f"{value / total:.0%}", ha="center", va="center",
-                    fontsize=8, weight="bold", color="white", path_effects=OUTLINE,
-                )  # fmt: skip
-        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        _heat_map(axes, path, places)
         axes.set_title(
-            f"{model}, {title}\nadds up to {total:.3f}", color=colour(model.partition("\n")[0])
+            f"{model}, {title}\nadds up to {places.sum():.3f}",
+            color=colour(model.partition("\n")[0]),
         )
-        axes.set_axis_off()
     return figure
+
+
+def _heat_map(axes: Axes, path: Path, places: np.ndarray) -> None:
+    """A grey photo under its map float [h, w]; cells with 4 % of the sum or more say so."""
+    grey = open_photo(path).convert("L")
+    width, height = grey.size
+    total = places.sum()
+    axes.imshow(grey, cmap="gray", vmin=-60, vmax=280)
+    axes.imshow(
+        places, cmap="plasma", alpha=0.8 * places / max(places.max(), 1e-12), aspect="auto",
+        extent=(0, width, height, 0), interpolation="nearest",
+    )  # fmt: skip
+    for (row, column), value in np.ndenumerate(places):
+        if value >= 0.04 * total > 0:
+            x, y = (column + 0.5) / places.shape[1], (row + 0.5) / places.shape[0]
+            axes.text(
+                x * width, y * height, f"{value / total:.0%}", ha="center", va="center",
+                fontsize=8, weight="bold", color="white", path_effects=OUTLINE,
+            )  # fmt: skip
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    axes.set_axis_off()
 
 
 def region(path: Path, box: Sequence[float], size: tuple[int, int], cells: np.ndarray) -> Figure:
@@ -340,14 +347,10 @@ def speed_ladder(
         for place, (photos, ratio) in enumerate(table[["photos_per_s", "ratio"]].to_numpy()):
             above = place % 2 == 0
             axes.annotate(
-                f"{place + 1}: × {ratio:.1f}",
-                (photos, high[place] if above else low[place]),
-                (0, 5 if above else -5),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if above else "top",
-                color=colour(title, number),
-            )
+                f"{place + 1}: × {ratio:.1f}", (photos, high[place] if above else low[place]),
+                (0, 5 if above else -5), textcoords="offset points", ha="center",
+                va="bottom" if above else "top", color=colour(title, number),
+            )  # fmt: skip
     ways = next(iter(tables.values())).index
     axes.set_title(", ".join(f"{place}: {way}" for place, way in enumerate(ways, start=1)), size=10)
     axes.set(xscale="log", xlabel="photos per second, decoding included", ylabel=metric)

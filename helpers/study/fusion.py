@@ -18,13 +18,21 @@ from helpers.settings import TutorialError
 RRF_CONSTANT = 60
 
 
-def normalized_score(distance: np.ndarray) -> np.ndarray:
-    """Milvus' normalisation (`norm_score=True`) of a squared L2 distance d ≥ 0, higher is better.
+def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
+    """Milvus' normalisation (`norm_score=True`) of a search score, higher is better.
 
-    1 − 2·atan(d)/π, in (0, 1]: the formula of Milvus from 2.4 on and of Milvus Lite 3
-    (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `distance`.
+    L2 (squared distance d ≥ 0): 1 − 2·atan(d)/π, in (0, 1]. COSINE: (1 + s)/2, in [0, 1].
+    IP: 1/2 + atan(s)/π, in (0, 1). The formulas of Milvus from 2.4 on and of Milvus Lite 3
+    (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `score`.
     """
-    return 1 - 2 * np.arctan(np.asarray(distance, np.float64)) / np.pi
+    score = np.asarray(score, np.float64)
+    if metric == "L2":
+        return 1 - 2 * np.arctan(score) / np.pi
+    if metric == "COSINE":
+        return (1 + score) / 2
+    if metric == "IP":
+        return 0.5 + np.arctan(score) / np.pi
+    raise ValueError(f"unknown metric {metric!r}")
 
 
 def reciprocal_rank_fusion(rankings: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,14 +53,15 @@ def reciprocal_rank_fusion(rankings: Sequence[np.ndarray], k: int) -> tuple[np.n
 
 def weighted_fusion(
     rankings: Sequence[np.ndarray],
-    distances: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
     weights: Sequence[float],
     k: int,
+    metric: str = "L2",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Milvus' `WeightedRanker(*weights, norm_score=True)`: Σ of weight · normalized_score.
 
-    rankings: per route int [queries, depth]; distances: the same shape, squared L2; weights: one
-    per route, 0 to 1. Returns ids and scores as
+    rankings: per route int [queries, depth]; scores: the same shape, as Milvus returns them
+    under `metric`; weights: one per route, 0 to 1. Returns ids and scores as
     `reciprocal_rank_fusion` does. A photo missing from a route counts 0 there, below any photo
     the route found: fetch several times k from every route.
     Raises TutorialError for weights outside 0 to 1, for a wrong number of them, and when the
@@ -60,7 +69,8 @@ def weighted_fusion(
     """
     _require_weights(weights, len(rankings))
     weighted = [
-        weight * normalized_score(route) for weight, route in zip(weights, distances, strict=True)
+        weight * normalized_score(route, metric)
+        for weight, route in zip(weights, scores, strict=True)
     ]
     return _best_sums(rankings, weighted, k)
 

@@ -58,18 +58,21 @@ def start_ray() -> str:
             ray.init(log_to_driver=False, logging_level="error", **local)
         except Exception as error:  # Ray's errors have no common class
             ray.shutdown()  # else what did start would be in the way of another try
-            reason = str(error).strip().partition("\n")[0]
-            if address:
-                raise TutorialError(
-                    f"The Ray cluster at RAY_ADDRESS={address} does not let this notebook in "
-                    f"({reason}): start it with `ray start --head`, correct RAY_ADDRESS, or, if "
-                    "it asks for a token, restart this kernel with RAY_AUTH_MODE=token."
-                ) from None
-            raise TutorialError(
-                f"Ray does not start on this machine ({reason}): run this again when the machine "
-                "is less busy, or skip this part."
-            ) from None
+            raise _no_ray(address, str(error).strip().partition("\n")[0]) from None
     return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
+
+
+def _no_ray(address: str | None, reason: str) -> TutorialError:
+    if address:
+        return TutorialError(
+            f"The Ray cluster at RAY_ADDRESS={address} does not let this notebook in ({reason}): "
+            "start it with `ray start --head`, correct RAY_ADDRESS, or, if it asks for a token, "
+            "restart this kernel with RAY_AUTH_MODE=token."
+        )
+    return TutorialError(
+        f"Ray does not start on this machine ({reason}): run this again when the machine is less "
+        "busy, or skip this part."
+    )
 
 
 class Extractor:
@@ -104,20 +107,13 @@ def store_with_ray(
 ) -> tuple[str, int]:
     """`search.store_dataset`, the extraction and the inserts on Ray's workers.
 
-    The vectors never pass through this process: each worker writes its own to Milvus. What Milvus
-    has acknowledged is written to Redis here, and rows of other photos are deleted, so that both
-    hold exactly the dataset, as after `store_dataset`. On a cluster every machine needs this
-    checkout, `build/models` and the photos under the same paths.
+    Each worker writes its own vectors to Milvus; what Milvus has acknowledged is written to Redis
+    here, and rows of other photos are deleted. On a cluster every machine needs this checkout,
+    `build/models` and the photos under the same paths; `workers` is the number of machines,
+    because one session uses all of a machine's cores.
 
-    Args:
-        dataset, model, milvus, redis: as in `store_dataset`.
-        workers: actors; one per machine, because one session uses all of a machine's cores.
-
-    Returns:
-        The collection's name and its number of rows.
-
-    Raises:
-        TutorialError: as `start_ray` and `store_dataset`.
+    Returns the collection's name and its number of rows. Raises TutorialError as `start_ray` and
+    `store_dataset`.
     """
     start_ray()
     import ray
@@ -130,7 +126,7 @@ def store_with_ray(
         "MILVUS_TOKEN": settings.milvus_token or "",
         "BUILD_DIR": str(settings.build_dir),
     }
-    paths = {record.id: relative_path(record.path) for record in dataset}
+    paths = {id_: relative_path(path) for id_, path in dataset.photos.items()}
     items = [
         {"id": record.id, "path": paths[record.id], "labels": json.dumps(sorted(record.labels))}
         for record in dataset

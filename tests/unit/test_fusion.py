@@ -61,12 +61,15 @@ def test_reciprocal_rank_fusion_equals_milvus_lite():
     np.testing.assert_allclose(scores, expected_scores)
 
 
-def test_weighted_fusion_equals_milvus_lite():
-    rankings, distances = two_routes(np.random.default_rng(1))
+@pytest.mark.parametrize("metric", ["L2", "COSINE", "IP"])
+def test_weighted_fusion_equals_milvus_lite(metric):
+    rankings, scores = two_routes(np.random.default_rng(1))
+    if metric != "L2":  # squared distances of unit vectors as cosines, descending
+        scores = [1 - distances / 2 for distances in scores]
     expected_ids, expected_scores = milvus_lite(
-        "weighted", rankings, distances, 10, weights=[0.3, 0.7], metric_types=["L2", "L2"]
+        "weighted", rankings, scores, 10, weights=[0.3, 0.7], metric_types=[metric] * 2
     )
-    ids, fused = fusion.weighted_fusion(rankings, distances, (0.3, 0.7), 10)
+    ids, fused = fusion.weighted_fusion(rankings, scores, (0.3, 0.7), 10, metric)
     np.testing.assert_array_equal(ids, expected_ids)
     np.testing.assert_allclose(fused, expected_scores)
 
@@ -103,6 +106,11 @@ def test_wrong_weights_are_refused(weights):
         fusion.weighted_fusion(rankings, distances, weights, 5)
     with pytest.raises(TutorialError, match="2 weights between 0 and 1"):
         fusion.concatenate([np.eye(3), np.eye(3)], weights)
+
+
+def test_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="HAMMING"):
+        fusion.normalized_score(np.zeros(1), "HAMMING")
 
 
 def test_concatenated_cosine_is_the_weighted_mean_of_cosines():
