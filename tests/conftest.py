@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.conversion import onnx_model
+from helpers.models import NETWORKS
 from helpers.services import stop_services
 from helpers.settings import ROOT, load_settings
 
@@ -43,7 +44,7 @@ def onnx_files():
     """The converted models by name, made once and kept in the build folder."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BUILD_DIR", str(BUILD_DIR))
-        return {name: onnx_model(name) for name in ("resnet50", "vgg16")}
+        return {name: onnx_model(name) for name in NETWORKS}
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,19 @@ import pytest
 
 from helpers import conversion
 from helpers.images import load_pixels
-from helpers.models import ARTICLE, PRECISIONS, EmbeddingModel, Network, embedding_model
+from helpers.models import (
+    ARTICLE,
+    NETWORKS,
+    PRECISIONS,
+    EmbeddingModel,
+    Network,
+    embedding_model,
+)
 from helpers.quantization import calibration_pixels
 from helpers.settings import TutorialError
 
 
-@pytest.fixture(scope="module", params=["resnet50", "vgg16"])
+@pytest.fixture(scope="module", params=NETWORKS)
 def model(request):
     return embedding_model(request.param)
 
@@ -90,7 +97,7 @@ def test_parity_numbers():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"name": "alexnet"}, "resnet50, vgg16"),
+        ({"name": "alexnet"}, "resnet50, vgg16, efficientnet_lite0"),
         ({"name": "vgg16", "preset": "secret"}, "article"),
         ({"name": "vgg16", "precision": "fp8"}, "fp32 and int8"),
     ],

@@ -75,7 +75,7 @@ def test_a_study_goes_on_where_it_stopped(onnx_files, photos, tmp_path, monkeypa
 
     with pytest.raises(KeyboardInterrupt):
         measure_recipes.measure(dataset, stop_at_the_third)
-    assert told[0].strip().startswith("1/4  ResNet50, 224 nearest squash")
+    assert told[0].strip().startswith("1/6  ResNet50, 224 nearest squash")
     computed = []
     ways = recipes.pooled_ways
     monkeypatch.setattr(recipes, "pooled_ways", lambda *args: computed.append(1) or ways(*args))

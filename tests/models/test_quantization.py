@@ -62,6 +62,17 @@ def test_vectors_stay_close_to_fp32(int8_file, onnx_files, photos):
     assert cosines.min() > 0.99 and difference > 0
 
 
+def test_relu6_is_part_of_the_convolution_before_it(onnx_files, photos, monkeypatch):
+    """Without that each range also spans what ReLU6 cuts off: cosines were 0.74, not 0.96."""
+    fp32 = onnx_files["efficientnet_lite0"]
+    monkeypatch.setenv("BUILD_DIR", str(fp32.parents[1]))
+    int8 = conversion.onnx_model("efficientnet_lite0", precision="int8")
+    assert "Clip" not in conversion.inspect(int8)["operators"]
+    pixels = np.stack([load_pixels(photo, 224) for photo in photos])
+    fp32, int8 = (conversion.outputs(path, pixels)["embedding"] for path in (fp32, int8))
+    assert conversion.compare(fp32, int8)[0].min() > 0.9
+
+
 def test_calibration_is_reproducible_and_fits_the_recipe():
     recipe = PRESETS["recommended"]["resnet50"]
     pixels = quantization.calibration_pixels(recipe)

@@ -170,7 +170,7 @@ def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
 
 
 def test_all_models_of_the_registry_are_offered():
-    assert len(set(offered_models())) == 8
+    assert len(set(offered_models())) == 12
     assert {model.precision for model in offered_models()} == {"fp32", "int8"}
 
 

@@ -570,8 +570,8 @@ def test_ci_fails_where_a_group_hangs(ci):
 def test_ci_that_is_ended_leaves_nothing_running(ci):
     # The make of the servers' tests ends the script itself, as a cancelled run is ended.
     code = """case $1 in
-        test-large) echo $$ > large; sleep 10 ;;
-        test-servers) while [ ! -s large ]; do sleep 0.1; done; kill "$CI_PID"; sleep 11 ;;
+        test-large) echo $$ > large; sleep 100 ;;
+        test-servers) while [ ! -s large ]; do sleep 0.1; done; kill "$CI_PID"; sleep 110 ;;
     esac"""
     status, _, calls = ci(
         code, lambda text: text.replace("set -euo pipefail", "set -euo pipefail; export CI_PID=$$")

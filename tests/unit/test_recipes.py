@@ -74,5 +74,7 @@ def test_a_damaged_study_is_one_sentence(tmp_path, text):
 
 
 def test_a_network_that_was_not_measured_is_named(study):
-    with pytest.raises(TutorialError, match="no network 'new', only resnet50, vgg16"):
+    with pytest.raises(
+        TutorialError, match="no network 'new', only resnet50, vgg16, efficientnet_lite0"
+    ):
         recipes.scores(study, "new")

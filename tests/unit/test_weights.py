@@ -1,6 +1,8 @@
 """The weights are the genuine ones or there are none."""
 
 import errno
+import hashlib
+import pickle
 import sys
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from helpers import weights
 from helpers.settings import TutorialError
+from helpers.torch_checkpoint import read_checkpoint
 
 SECOND = 1  # by place: a cache that an earlier version wrote has other names
 
@@ -150,3 +153,44 @@ def test_a_cache_that_cannot_be_written_is_named_before_anything_is_fetched(data
 def test_unknown_network():
     with pytest.raises(TutorialError, match="resnet50, vgg16"):
         weights.load_weights("vgg19")
+
+
+# A PyTorch checkpoint, read without PyTorch
+
+
+def checkpoint(state: bytes) -> bytes:
+    """A file as PyTorch wrote them before 1.6, with one storage of three numbers."""
+    start = b"".join(pickle.dumps(each, 2) for each in (0x1950A86A20F9469CFC6C, 1001, {}))
+    numbers = np.array([1, 2, 3], "<f4").tobytes()
+    return start + state + pickle.dumps(["key"], 2) + (3).to_bytes(8, "little") + numbers
+
+
+# {"w": _rebuild_tensor_v2(storage "key" of 3 floats, offset 1, shape (2,), strides (1,), …)}
+TENSORS = (
+    b"\x80\x02}(X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n("
+    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x03\x00\x00\x00key"
+    b"X\x03\x00\x00\x00cpuK\x03NtQK\x01(K\x02t(K\x01t\x89NtRu."
+)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_checkpoint_is_read_as_pytorch_does():
+    content = checkpoint(TENSORS)
+    [(name, tensor)] = read_checkpoint(content, digest(content)).items()
+    assert name == "w" and tensor.dtype == np.float32 and tensor.tolist() == [2, 3]
+
+
+def test_not_a_byte_of_another_checkpoint_is_read():
+    content = checkpoint(TENSORS)
+    with pytest.raises(ValueError, match="SHA-256 .* is not the pinned"):
+        read_checkpoint(content[:-1] + b"\x00", digest(content))
+
+
+@pytest.mark.parametrize("name", ["os\nsystem", "builtins\neval", "torch._utils\n_rebuild_tensor"])
+def test_a_checkpoint_may_name_tensors_only(name):
+    content = checkpoint(b"\x80\x02c" + name.encode() + b"\n.")
+    with pytest.raises(ValueError, match=f"{name.split()[1]} is no part of a tensor"):
+        read_checkpoint(content, digest(content))
