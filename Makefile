@@ -77,7 +77,7 @@ notebooks: ready  ## re-execute the committed notebooks in place, on the sample
 	@$(TEST_ENV) $(PY) tools/run_notebooks.py --update
 
 sample: ready  ## render the sample photos again (Blender, Python 3.11) and check them
-	@data/sample/generator/make.sh
+	@tools/sample/make.sh
 
 reliability: ready  ## cause every fault, write docs/reliability.md
 	@rm -rf build/test/faults

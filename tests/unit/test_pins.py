@@ -127,7 +127,7 @@ def imported():
                 yield node.module.partition(".")[0]
 
 
-ELSEWHERE = {"ray", "atheris", "milvus", "bpy", "mathutils"}
+ELSEWHERE = {"ray", "atheris", "milvus", "bpy", "bmesh", "mathutils", "OpenEXR"}
 """From requirements-scale.txt, or into an environment of their own by what uses them."""
 
 
