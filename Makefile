@@ -39,8 +39,8 @@ help:  ## this list
 run: ready  ## run all notebooks, write build/html/ and build/results.json
 	@$(PY) tools/run_notebooks.py
 
-test: ready  ## ruff, unit tests, tests of the models, all notebooks with their outputs compared
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+test: ready  ## ruff, how easy the notebooks are to read, unit tests, tests of the models, all notebooks with their outputs compared
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) tools/measure_notebooks.py
 	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \

@@ -1,6 +1,6 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
-neighbours → settings → files → progress → images → datasets → results,
+neighbours → settings → files → progress → mending → images → datasets → results,
 torch_checkpoint → weights, efficientnet → models → quantization → conversion → sessions,
 vector_cache → extraction → embedded → services → hits → vector_store, path_store → search →
 evaluation → plots → study → explorer

@@ -20,18 +20,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
-from PIL import ImageOps
 
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
-from helpers.images import open_photo
+from helpers.images import open_photo, thumbnail
 
 # Okabe and Ito's palette: https://jfly.uni-koeln.de/color/
 COLOURS = {
     "ResNet50": "#0072B2",
     "VGG16": "#D55E00",
+    "EfficientNet-Lite0": "#CC79A7",
     "match": "#009E73",
     "other": "#999999",
 }
@@ -76,14 +76,9 @@ def colour(title: str, position: int = 0) -> str:
     return COLOURS.get(title, CYCLE[(position + 2) % len(CYCLE)])
 
 
-def thumbnail(path: Path, size: tuple[int, int] = (160, 120)) -> np.ndarray:
-    """A photo cropped to `size` (width, height): uint8 [height, width, 3]."""
-    return np.asarray(ImageOps.fit(open_photo(path), size))
-
-
 def tile(axes: Axes, path: Path, title: str, *, frame: str, style: str = "-") -> None:
     """One photo with a title and a frame; the frame's style says what its colour says."""
-    image = thumbnail(path)
+    image = np.asarray(thumbnail(path, (160, 120)))
     height, width = image.shape[:2]
     axes.imshow(image)
     axes.set_title(title, fontsize=8, pad=3, parse_math=False)  # a category may hold $
@@ -183,8 +178,8 @@ def embedding_maps(
     Args:
         maps: places float [photos, 2] per model, rows in the order of the dataset.
         dataset: the photos.
-        classes: one class per photo; the names of the most frequent ones stand at the median of
-            their photos, or above it where another name is.
+        classes: one class per photo; the names of the most frequent ones stand beside their
+            photos, and a line leads to the median of these.
     """
     frequency = Counter(classes)
     kinds = sorted(frequency)
@@ -192,9 +187,9 @@ def embedding_maps(
     shades = matplotlib.colormaps["tab20"](np.linspace(0, 1, max(len(kinds), 2)))
     colours = dict(zip(kinds, shades, strict=False))
     pictured = dataset.spread_rows(MAP_THUMBNAILS)
-    thumbs = {row: thumbnail(dataset.paths[row], (40, 30)) for row in pictured}
+    thumbs = {row: np.asarray(thumbnail(dataset.paths[row], (40, 30))) for row in pictured}
     dots = 0 if len(pictured) == len(dataset) else 8
-    figure = Figure(figsize=(14, 7), layout="constrained", dpi=90)
+    figure = Figure(figsize=(14, 7.4), layout="constrained", dpi=90)
     panels = np.atleast_1d(figure.subplots(1, len(maps)))
     for axes, (title, places) in zip(panels, maps.items(), strict=True):
         axes.scatter(*places.T, s=dots, c=[colours[kind] for kind in classes])
@@ -203,30 +198,47 @@ def embedding_maps(
             box = OffsetImage(image, zoom=0.55)
             axes.add_artist(AnnotationBbox(box, tuple(places[row]), pad=0.08, bboxprops=frame))
         for kind in named:
-            x, y = np.median(places[[k == kind for k in classes]], axis=0)
-            label = axes.text(x, y, kind, ha="center", va="center", fontsize=9, weight="bold")
-            label.set(parse_math=False, zorder=10)
-            label.set_bbox({"fc": "white", "ec": colours[kind], "alpha": 0.85, "pad": 1.5})
+            middle = np.median(places[[k == kind for k in classes]], axis=0)
+            axes.annotate(
+                kind, middle, middle, ha="center", va="center", fontsize=9, weight="bold",
+                parse_math=False, zorder=10,
+                bbox={"fc": "white", "ec": colours[kind], "alpha": 0.9, "pad": 1.5},
+                arrowprops={"arrowstyle": "-", "color": "black", "lw": 0.8, "zorder": 9},
+            )  # fmt: skip
         axes.set(xticks=[], yticks=[], title=title)
-        axes.spines[:].set_visible(False)
+        axes.margins(0.09)
+        axes.spines[:].set_visible(True)
     figure.draw_without_rendering()  # only now it is known how large a text is
     for axes in panels:
-        move_apart(axes.texts)
+        pictures = [one for one in axes.artists if isinstance(one, AnnotationBbox)]
+        move_beside(axes.texts, [picture.get_window_extent() for picture in pictures])
     return figure
 
 
-def move_apart(labels: Sequence[Text]) -> None:
-    """Move labels up until none lies on another."""
+def move_beside(labels: Sequence[Annotation], pictures: Sequence[Bbox]) -> None:
+    """Move each label to the free place next to it: not on a picture, not on another label.
+
+    Where all places around are taken, to the one that hides the fewest pictures.
+    """
+    shifts = [(0.0, 0.0)]
+    for radius in range(10, 130, 8):
+        for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False):
+            shifts.append((radius * np.cos(angle), radius * np.sin(angle)))
     placed: list[Bbox] = []
-    for label in sorted(labels, key=lambda label: label.get_window_extent().y0):
-        box = label.get_window_extent().padded(3)
-        shift = 0
-        while any(box.translated(0, shift).overlaps(other) for other in placed):
-            shift += 1
-        placed.append(box.translated(0, shift))
-        transform = label.get_transform()
-        x, y = transform.transform(label.get_position())
-        label.set_position(transform.inverted().transform((x, y + shift)))
+    for label in labels:
+        frame = label.axes.get_window_extent()
+        box = label.get_bbox_patch().get_window_extent().padded(1)
+        hidden = {}
+        for shift in shifts:
+            moved = box.translated(*shift)
+            inside = frame.containsx(moved.x0) and frame.containsx(moved.x1)
+            inside = inside and frame.containsy(moved.y0) and frame.containsy(moved.y1)
+            if not moved.count_overlaps(placed) and (inside or shift == (0, 0)):
+                hidden[shift] = moved.count_overlaps(pictures)
+        best = min(hidden, key=hidden.get, default=(0.0, 0.0))
+        placed.append(box.translated(*best))
+        transform = label.axes.transData
+        label.set_position(transform.inverted().transform(transform.transform(label.xy) + best))
 
 
 def side_by_side(

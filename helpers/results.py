@@ -56,6 +56,7 @@ def about(dataset: ImageDataset) -> dict:
         "photos": len(dataset),
         "categories": len(dataset.categories),
         "skipped": len(dataset.skipped),
+        "skipped_by_reason": dataset.reasons,
         "ids_sha256": hashlib.sha256(repr(dataset.ids.tolist()).encode()).hexdigest()[:16],
     }
 

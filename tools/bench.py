@@ -69,16 +69,6 @@ def keras_predict(name: str) -> speed.Way:
     return vectors
 
 
-def together(names: Sequence[str]) -> dict[str, speed.Way]:
-    """Several models over the same photos: the article's loop for each, then one pass for all."""
-    files = [onnx_model(name) for name in names]
-
-    def loops(paths: Sequence[Path]) -> np.ndarray:
-        return np.concatenate([speed.article_loop(file, paths) for file in files], axis=1)
-
-    return {speed.ARTICLE: loops, **speed.one_pass(names)}
-
-
 def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
     """Everything that turns photos into vectors of one model here."""
     fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
@@ -130,7 +120,9 @@ def main() -> None:
         say(f"{title}: warming up …")
         tables[name] = speed.summary(speed.race(ways(name, dataset.paths), many, **race))
         show(title, tables[name])
-    tables["together"] = speed.summary(speed.race(together(names), dataset.paths, **race))
+    tables["together"] = speed.summary(
+        speed.race(speed.ladder_of_all(names), dataset.paths, **race)
+    )
     show("All models over the same photos", tables["together"])
     path = load_settings().build_dir / "bench.json"
     numbers = {name: table.to_dict(orient="index") for name, table in tables.items()}

@@ -21,7 +21,6 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 from latex2mathml.converter import convert as mathml
 from markupsafe import Markup
 from nbconvert import HTMLExporter
-from PIL import ImageOps
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
@@ -29,7 +28,8 @@ from helpers import evaluation
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.files import locked, written_whole
 from helpers.hits import ranked_hits
-from helpers.images import open_photo
+from helpers.images import thumbnail
+from helpers.settings import display_path
 
 TEMPLATES = Path(__file__).parent / "templates"
 PHOTO_SIZE = (192, 144)
@@ -106,7 +106,12 @@ def notebook_page(notebook: nbformat.NotebookNode, chapter: Chapter) -> Page:
     return Page(chapter, contents(body), body, links)
 
 
-def write_notebook(folder: Path, page: Page, chapters: Sequence[Chapter]) -> None:
+def write_notebook(
+    folder: Path,
+    page: Page,
+    chapters: Sequence[Chapter],
+    skipped: Sequence[tuple[Path, str]] = (),
+) -> None:
     """`<stem>.html`: a notebook with a table of contents and links to its neighbours.
 
     What would lead to a page that is not in the folder is no link.
@@ -115,6 +120,7 @@ def write_notebook(folder: Path, page: Page, chapters: Sequence[Chapter]) -> Non
         folder: `build/html`.
         page: from `notebook_page`.
         chapters: all notebooks that have or will have a page, in order; `page`'s is one of them.
+        skipped: what is left out of the dataset, to be unfolded at the top.
     """
     place = [one.stem for one in chapters].index(page.chapter.stem)
     there = present(folder, chapters)
@@ -132,6 +138,7 @@ def write_notebook(folder: Path, page: Page, chapters: Sequence[Chapter]) -> Non
         following=next((one for one in after if one.stem in there), None),
         contents=page.contents,
         body=Markup(page.body),
+        left_out=[f"{display_path(path)!r}: {reason}" for path, reason in skipped],
         code_styles=code_styles(),
     )
 
@@ -299,8 +306,9 @@ def write_photos(folder: Path, records: Sequence[ImageRecord]) -> None:
     """One small JPEG per photo, named by id; what another dataset left there goes."""
 
     def shrink(record: ImageRecord) -> None:
-        small = ImageOps.fit(open_photo(record.path), PHOTO_SIZE)
-        small.save(folder / f"{record.id}.jpg", quality=80, optimize=True)
+        thumbnail(record.path, PHOTO_SIZE).save(
+            folder / f"{record.id}.jpg", quality=80, optimize=True
+        )
 
     with locked(folder.with_suffix(".lock")), ThreadPoolExecutor() as pool:  # another run may end
         shutil.rmtree(folder, ignore_errors=True)

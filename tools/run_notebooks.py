@@ -83,7 +83,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
             error, ended[path.stem] = execute_shown(notebook, path)
             written.append(pages.notebook_page(notebook, chapters[number]))
             for page in reversed(written):  # those before it may now lead to the new one
-                pages.write_notebook(folder, page, chapters)
+                pages.write_notebook(folder, page, chapters, dataset.skipped)
             if error:
                 print(f"\n{error}\nThe page up to there: {located(folder / path.stem)}.html")
                 return 1

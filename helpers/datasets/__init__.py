@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from helpers.datasets.download import ANIMALS, coco_is_complete, fetch_coco, web_address
-from helpers.datasets.folders import open_coco_layout, open_folder
+from helpers.datasets.folders import open_folder
 from helpers.datasets.records import Annotation, ImageDataset, ImageRecord
 from helpers.settings import TutorialError, display_path, load_settings, typed_path
 
@@ -28,11 +28,12 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
     - `coco`: the article's subset of COCO; what is missing is downloaded (see `fetch_coco`).
     - `coco-val2017`: all 5 000 photos of that split, downloaded in the same way.
     - `auto`: `coco` if its server answers or its photos are here already, else `sample`.
-    - a path: a folder in COCO's layout (`annotations/instances_<split>.json` and `<split>/`; all
-      splits are taken) or any folder of photos, where the first sub-folder's name is the label.
+    - a path: a folder with annotation files in COCO's form where tools put them, or any folder of
+      photos, where the names of sub-folders are the labels. The README says what is read.
     - None: what the environment's DATASET says; then it must have at least 4 photos.
 
-    Raises TutorialError, naming the file, if there is nothing usable or a file contradicts itself.
+    Raises TutorialError, naming the file, if there is nothing usable, or an annotation file cannot
+    be understood or leads out of the folder.
     """
     settings = load_settings()
     choice = name_or_path
@@ -57,7 +58,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
                 f"The sample photos are not in {display_path(folder)!r}: restore the folder from "
                 "the tutorial's repository, or unset DATA_DIR."
             )
-        return open_coco_layout(folder, name="sample", slug="sample")
+        return open_folder(folder, name="sample", slug="sample")
     return open_folder(typed_path(choice))
 
 

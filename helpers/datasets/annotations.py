@@ -1,48 +1,77 @@
-"""COCO's JSON: which photos there are, and the objects in them."""
+"""COCO's JSON as tools write it: where it lies, which photos it means, the objects in them."""
 
 from __future__ import annotations
 
 import json
-import math
+import mmap
 import re
+import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
-from helpers.datasets.masks import is_finite
-from helpers.datasets.records import Annotation, ImageRecord
-from helpers.images import MOST_PIXELS
+from helpers.datasets.masks import is_finite, outline_box
+from helpers.datasets.records import Annotation
+from helpers.images import MOST_PIXELS, upright_box
 from helpers.settings import TutorialError, display_path
+
+# Relative paths of annotation files. All files of the first place that has some are taken.
+PLACES = (
+    r"(.*/)?annotations/instances[^/]*\.json",  # COCO, CVAT, Datumaro, Ultralytics, Supervisely
+    r"(.*/)?_annotations[^/]*\.json",  # Roboflow
+    r"(.*/)?labels\.json",  # FiftyOne
+    r"(.*/)?result[^/]*\.json",  # Label Studio
+    r".*\.json",
+)
+CERTAIN = 2  # the first places hold nothing else; in the others a file has to look like COCO's
+
+# Where the photos of annotations/instances_{split}.json may be, from the folder that holds both.
+ROOTS = ("{split}", "images/{split}", "{split}/images", "{split}/data", "images", "data", "img", "")
+
+NO_BOX = "object without a usable box, whose category still counts"
+NO_FRAME = "object whose photo has another size than its annotation file says"
+OUTSIDE = "object whose box lies outside of its photo"
+
+
+class NotCoco(TutorialError):
+    """JSON that says something else."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One annotation file, checked: everything in it by image id."""
+    """One annotation file. A photo's key is its id, as an integer where it can be one."""
 
-    folder: Path
-    file_names: dict[int, str]
-    objects: dict[int, tuple[Annotation, ...]]
-    category_names: frozenset[str]
-
-    def record(self, image_id: int) -> ImageRecord:
-        labels = frozenset(annotation.category for annotation in self.objects[image_id])
-        return ImageRecord(image_id, self.folder / self.file_names[image_id], labels)
+    file: Path
+    names: dict[int | str, str]
+    """Key → `file_name`, as it is in the file."""
+    labels: dict[int | str, frozenset[str]]
+    objects: dict[int | str, tuple[Annotation, ...]]
+    """Their `photo_size` is what the file says, (0, 0) where it says nothing."""
+    categories: frozenset[str]
+    faults: tuple[str, ...]
+    """Why a row could not be used, once for every such row."""
 
 
 def read_split(file: Path) -> Split:
-    """Read and check `annotations/instances_<split>.json`; its photos belong into `<split>/`."""
+    """Read an annotation file; what is meant is read, what cannot be used becomes a fault.
 
-    def wrong(what: str) -> TutorialError:
-        return TutorialError(f"{display_path(file)!r} {what}: replace the file by an intact one.")
+    Raises NotCoco if it is not in COCO's form, TutorialError if it is no JSON, if a name in it
+    leaves the folder or a photo is impossibly large.
+    """
+
+    def wrong(what: str, kind: type[TutorialError] = TutorialError) -> TutorialError:
+        return kind(
+            f"{display_path(file)!r} {what}: replace the file by an intact one, or move it away to "
+            "read the photos without it."
+        )
 
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        names = {c["id"]: str(c["name"]) for c in content["categories"]}
-        images = [(i["id"], i["file_name"], (i["height"], i["width"])) for i in content["images"]]
-        annotations = [
-            (a["image_id"], a["category_id"], tuple(a["bbox"]), a.get("segmentation"))
-            for a in content["annotations"]
-        ]
+        if not file.is_file():
+            raise wrong("is no regular file")
+        content = json.loads(file.read_bytes())  # UTF-8 or UTF-16, with or without a mark
+        sections = [content[name] for name in ("images", "categories", "annotations")]
     except OSError as error:
         raise wrong(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -50,52 +79,354 @@ def read_split(file: Path) -> Split:
     except RecursionError as error:
         raise wrong("is nested too deep") from error
     except KeyError as error:
-        raise wrong(f"lacks the key {error}") from error
-    except (TypeError, AttributeError) as error:
-        raise wrong(f"does not have the form of a COCO annotation file ({error})") from error
+        raise wrong(f"lacks the key {error}", NotCoco) from error
+    except TypeError as error:
+        raise wrong("does not have the form of a COCO annotation file", NotCoco) from error
+    if not all(isinstance(section, list) for section in sections):
+        raise wrong("does not have the form of a COCO annotation file", NotCoco)
+    faults: list[str] = []
+    images, categories, annotations = (
+        [row for row in section if isinstance(row, dict)] for section in sections
+    )
 
-    file_names: dict[int, str] = {}
-    sizes: dict[int, tuple[int, int]] = {}
-    for image_id, file_name, size in images:
-        if type(image_id) is not int or not 0 <= image_id < 2**63:
-            raise wrong(f"has the image id {image_id!r}, which is no 63-bit integer")
-        if image_id in file_names:
-            raise wrong(f"lists the image id {image_id} twice")
-        if not _is_plain_name(file_name):
-            raise wrong(f"lists {file_name!r}, which is not the plain name of a file")
-        if not all(type(pixels) is int and pixels > 0 for pixels in size):
-            raise wrong(f"gives the image {image_id} the size {size}")
-        if math.prod(size) > MOST_PIXELS:
-            raise wrong(f"gives the image {image_id} the size {size}, more than 178 megapixels")
-        file_names[image_id], sizes[image_id] = file_name, size
-    (file_name, count), *_ = Counter(file_names.values()).most_common(1) or [("", 0)]
-    if count > 1:
-        raise wrong(f"lists the file {file_name!r} {count} times")
+    names: dict[int | str, str] = {}
+    sizes: dict[int | str, tuple[int, int]] = {}
+    for row in images:
+        key, name = _key(row.get("id")), row.get("file_name")
+        if key is None or not isinstance(name, str) or not _can_be_a_name(name):
+            faults.append("photo listed without a usable name or id")
+            continue
+        if _leaves(name) or _leaves(unquote(name)):
+            raise wrong(f"lists {name!r}, which is not the plain name of a file in its folder")
+        if names.setdefault(key, name) != name:
+            faults.append("photo listed under the id of another one")
+            continue
+        height, width = (_pixels(row.get(side)) for side in ("height", "width"))
+        if height * width > MOST_PIXELS:
+            raise wrong(
+                f"gives the image {key} the size {(height, width)}, more than 178 megapixels"
+            )
+        sizes[key] = (height, width) if height and width else (0, 0)
 
-    objects: dict[int, list[Annotation]] = {image_id: [] for image_id in file_names}
-    for image_id, category_id, bbox, segmentation in annotations:
-        if type(image_id) is not int or image_id not in objects:
-            raise wrong(f"has an annotation for the unknown image {image_id!r}")
-        if type(category_id) is not int or category_id not in names:
-            raise wrong(f"has an annotation of the unknown category {category_id!r}")
-        if len(bbox) != 4 or not all(map(is_finite, bbox)):
-            raise wrong(f"has an annotation of image {image_id} with the box {bbox}")
-        annotation = Annotation(names[category_id], bbox, sizes[image_id], segmentation, file)
-        objects[image_id].append(annotation)
+    titles = {_key(row.get("id")): _text(row["name"]) for row in categories if row.get("name")}
+    titles.pop(None, None)
+    labels: dict[int | str, set[str]] = {key: set() for key in names}
+    objects: dict[int | str, list[Annotation]] = {key: [] for key in names}
+    for row in annotations:
+        key, category = _key(row.get("image_id")), titles.get(_key(row.get("category_id")))
+        if key not in names:
+            faults.append("annotation of a photo that is not listed")
+        elif category is None:
+            faults.append("annotation of a category that is not listed")
+        else:
+            labels[key].add(category)
+            outline = row.get("segmentation") or None
+            if box := _box(row.get("bbox"), outline, sizes[key]):
+                objects[key].append(Annotation(category, box, sizes[key], outline, file))
+            else:
+                faults.append(NO_BOX)
     return Split(
-        folder=file.parents[1] / file.stem.removeprefix("instances_"),
-        file_names=file_names,
-        objects={image_id: tuple(found) for image_id, found in objects.items()},
-        category_names=frozenset(names.values()),
+        file,
+        names,
+        {key: frozenset(found) for key, found in labels.items()},
+        {key: tuple(found) for key, found in objects.items()},
+        frozenset(titles.values()),
+        tuple(faults),
     )
 
 
-def _is_plain_name(name: object) -> bool:
-    """Whether a name stays in its folder on every system: no separator, drive, `..` or NUL."""
-    return (
-        isinstance(name, str)
-        and not re.search("[\ud800-\udfff]", name)  # no file can be called that
-        and name not in {"", ".", ".."}
-        and "\0" not in name
-        and PurePosixPath(name).name == PureWindowsPath(name).name == name
-    )
+def _key(value: object) -> int | str | None:
+    """An id as something to look up: "7" and 7.0 are 7; None for what is no id."""
+    if isinstance(value, str):
+        value = value.strip()
+        return int(value) if re.fullmatch("[0-9]{1,19}", value) else value or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()  # a lone surrogate cannot be shown
+
+
+def _can_be_a_name(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and PurePosixPath(name).name != ""
+
+
+def _leaves(name: str) -> bool:
+    """Whether a name leads out of its folder on some system: by a root, a drive or `..`."""
+    windows = PureWindowsPath(name)
+    return bool(windows.anchor) or ".." in windows.parts
+
+
+def _number(value: object) -> float | None:
+    """A number, also one written as text; None for NaN, infinity and everything else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return value if is_finite(value) else None
+
+
+def _pixels(value: object) -> int:
+    """A photo's height or width; 0 where nothing usable is said."""
+    return max(value if isinstance(value, int) else int(_number(value) or 0), 0)
+
+
+def _box(bbox: object, outline: object, photo_size: tuple[int, int]) -> tuple[float, ...] | None:
+    """x, y, width, height; from the outline where there is no box; None if that cannot be."""
+    if not bbox:
+        return outline_box(outline, photo_size)
+    box = tuple(map(_number, bbox)) if isinstance(bbox, list) else ()
+    usable = len(box) == 4 and None not in box and min(box[2:]) > 0
+    return box if usable else None
+
+
+# Which annotation files a folder has, and which photos they mean ------------------------------
+
+
+@dataclass
+class Listed:
+    """A photo as the annotation files of a folder list it."""
+
+    key: int | str
+    labels: frozenset[str]
+    objects: tuple[Annotation, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the annotation files of a folder say."""
+
+    photos: dict[str, Listed]
+    """By relative path; also those that are not there."""
+    taken: tuple[str, ...]
+    """Relative paths of the annotation files that were read."""
+    others: tuple[str, ...]
+    """Those in COCO's form that were not."""
+    faults: tuple[tuple[Path, str], ...]
+
+    @property
+    def note(self) -> str:
+        """For the banner: which annotation files count."""
+        told = f"Annotations: {_enumerated(self.taken)}."
+        return told + (f" Not read: {_enumerated(self.others)}." if self.others else "")
+
+
+def read_annotations(folder: Path, names: Iterable[str]) -> Listing | None:
+    """What the annotation files among a folder's files say; None where there are none.
+
+    `names` are relative POSIX paths. Raises TutorialError for an annotation file that cannot be
+    read or is a link out of the folder, and where annotation files list photos, but none that is
+    here.
+    """
+    files = sorted(name for name in names if name.lower().endswith(".json"))
+    missing: list[str] = []
+    for number, place in enumerate(PLACES):
+        splits: dict[str, Split] = {}
+        certain = number < CERTAIN
+        for name in files:
+            if not re.fullmatch(place, name, re.IGNORECASE):
+                continue
+            if not certain and not _looks_like_coco(folder / name):
+                continue
+            _check_inside(folder / name, folder)
+            try:
+                splits[name] = read_split(folder / name)
+            except NotCoco:
+                if certain:
+                    raise
+        found = _photos(splits, names)
+        if found:
+            others = [name for name in files if name not in found]
+            return Listing(
+                _merged([(splits[name], places) for name, places in found.items()]),
+                tuple(found),
+                tuple(name for name in others if _looks_like_coco(folder / name)),
+                tuple(
+                    (splits[name].file, reason) for name in found for reason in splits[name].faults
+                ),
+            )
+        missing += splits if certain else []
+    if missing:
+        raise TutorialError(
+            f"None of the photos that {display_path(folder / missing[0])!r} lists is in "
+            f"{folder.name!r}: add them, or move that file away to read the photos without it."
+        )
+    return None
+
+
+def _looks_like_coco(file: Path) -> bool:
+    """Whether a file has the keys of COCO's form somewhere, in UTF-8 or UTF-16."""
+    if not file.is_file() or file.stat().st_size == 0:
+        return False
+    keys = ('"images"', '"annotations"', '"categories"')
+    try:
+        with (
+            file.open("rb") as source,
+            mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as all_,
+        ):
+            return any(
+                all(all_.find(key.encode(encoding)) >= 0 for key in keys)
+                for encoding in ("utf-8", "utf-16-le", "utf-16-be")
+            )
+    except OSError:
+        return False
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise TutorialError(
+            f"The annotation file {display_path(path)!r} is a link that leads out of "
+            f"{folder.name!r}: put a copy in its place, or remove it."
+        )
+
+
+def _photos(splits: Mapping[str, Split], names: Iterable[str]) -> dict[str, dict[int | str, str]]:
+    """Annotation file → key → relative path, of those files some of whose photos are here.
+
+    They are below the root where most of them are; where none has any, a photo is the file of its
+    name, if only one is called so and no other annotation file lists it.
+    """
+    here = Names(names) if splits else Names(())
+    found, claimed = {}, set()
+    for name, split in splits.items():
+        parent = PurePosixPath(name).parent
+        base = parent.parent if parent.name.lower() == "annotations" else parent
+        stem = re.sub(r"^(instances|person_keypoints|annotations?)_", "", PurePosixPath(name).stem)
+        places: dict[int | str, str] = {}
+        best = base / stem
+        for root in (base / root.format(split=stem) for root in ROOTS):
+            under = {key: here.find(root, file_name) for key, file_name in split.names.items()}
+            under = {key: path for key, path in under.items() if path}
+            if len(under) > len(places):
+                places, best = under, root
+            if len(under) == len(split.names):
+                break
+        found[name] = places
+        claimed |= set(places.values())
+        if places:
+            found[name] |= {
+                key: (best / file_name).as_posix()
+                for key, file_name in split.names.items()
+                if key not in places
+            }
+    for name, split in splits.items():
+        if not found[name]:
+            alone = {key: here.alone(file_name) for key, file_name in split.names.items()}
+            found[name] = {key: path for key, path in alone.items() if path not in claimed | {None}}
+    return {name: places for name, places in found.items() if places}
+
+
+class Names:
+    """The files of a folder, to be found by the names that annotation files give them."""
+
+    def __init__(self, names: Iterable[str]):
+        self.exact = set(names)
+        self.folded = _unique((_fold(name), name) for name in self.exact)
+        self.last = _unique((_fold(PurePosixPath(name).name), name) for name in self.exact)
+
+    def find(self, root: PurePosixPath, name: str) -> str | None:
+        """The file called so below `root`, in any letter case and Unicode form; None if not."""
+        for written in dict.fromkeys((name, name.replace("\\", "/"), unquote(name))):
+            path = (root / written).as_posix()
+            if found := path if path in self.exact else self.folded.get(_fold(path)):
+                return found
+        return None
+
+    def alone(self, name: str) -> str | None:
+        """The only file of this name in any folder."""
+        return self.last.get(_fold(PurePosixPath(unquote(name).replace("\\", "/")).name))
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
+    """Key → value; None where a key has several."""
+    found: dict[str, str | None] = {}
+    for key, value in pairs:
+        found[key] = None if key in found else value
+    return found
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _merged(splits: Iterable[tuple[Split, Mapping[int | str, str]]]) -> dict[str, Listed]:
+    """Every photo once, with what all its rows in all annotation files say."""
+    photos: dict[str, Listed] = {}
+    for split, places in splits:
+        for key, path in places.items():
+            labels, objects = split.labels[key], split.objects[key]
+            if known := photos.get(path):
+                labels |= known.labels
+                objects = known.objects + tuple(o for o in objects if o not in known.objects)
+                key = known.key
+            photos[path] = Listed(key, labels, objects)
+    return photos
+
+
+def _enumerated(names: tuple[str, ...], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# Annotations on the upright photo -------------------------------------------------------------
+
+
+def fitted(
+    objects: Mapping[int, tuple[Annotation, ...]], shapes: Mapping[int, tuple[int, int, int]]
+) -> tuple[dict[int, tuple[Annotation, ...]], list[tuple[Path, str]]]:
+    """The objects of every photo in the frame of the upright photo, and what could not be used.
+
+    `shapes` holds height and width of the upright photos, and the EXIF orientation that made them
+    so. Tools draw either on the upright photo or on the stored one: the size in the annotation file
+    tells. Where it cannot, the photos of the same file do that can.
+    """
+    rotated = {id_ for id_ in objects if shapes[id_][2] > 1}
+    votes: Counter[Path] = Counter()
+    for id_ in rotated:
+        votes.update(_votes(objects[id_], shapes[id_]))
+    kept, faults = {}, []
+    for id_, found in objects.items():
+        height, width, orientation = shapes[id_]
+        own = _votes(found, shapes[id_]) if id_ in rotated else {}
+        fitting = []
+        for one in found:
+            turn = orientation if (own.get(one.file) or votes[one.file]) > 0 else 1
+            stored = (width, height) if turn > 4 else (height, width)
+            if one.photo_size not in ((0, 0), stored):
+                faults.append((one.file, NO_FRAME))
+                continue
+            if turn > 1 or one.photo_size != (height, width):
+                box = upright_box(one.bbox, stored, turn)
+                one = replace(one, bbox=box, photo_size=(height, width), orientation=turn)
+            x, y, box_width, box_height = one.bbox
+            if x < width and y < height and x + box_width > 0 and y + box_height > 0:
+                fitting.append(one)
+            else:
+                faults.append((one.file, OUTSIDE))
+        kept[id_] = tuple(fitting)
+    return kept, faults
+
+
+def _votes(found: Iterable[Annotation], shape: tuple[int, int, int]) -> Counter[Path]:
+    """For every annotation file above 0 where it means the stored photo, below for the upright."""
+    height, width, orientation = shape
+    upright, stored = (height, width), (width, height) if orientation > 4 else (height, width)
+    votes: Counter[Path] = Counter()
+    for one in found:
+        said = one.photo_size
+        if said == (0, 0):
+            votes[one.file] += _fits(one.bbox, stored) - _fits(one.bbox, upright)
+        elif stored != upright:
+            votes[one.file] += (said == stored) - (said == upright)
+    return votes
+
+
+def _fits(box: tuple[float, ...], photo_size: tuple[int, int]) -> bool:
+    return box[0] + box[2] <= photo_size[1] + 1 and box[1] + box[3] <= photo_size[0] + 1

@@ -17,8 +17,8 @@ from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
 from helpers.datasets.annotations import Split, read_split
-from helpers.datasets.folders import check_photos, checked_dataset, digest, slug_of
-from helpers.datasets.records import ImageDataset
+from helpers.datasets.folders import check_photos, checked_dataset, digest, is_id, slug_of
+from helpers.datasets.records import ImageDataset, ImageRecord
 from helpers.files import remove_leftovers, written_whole
 from helpers.images import open_photo
 from helpers.neighbours import proxy_variable
@@ -68,10 +68,8 @@ def fetch_coco(
         if not file.is_file():
             _fetch_annotations(session, base_url, file, progress)
         selection = _select(read_split(file), classes, per_class)
-        problems = check_photos(
-            folder, [r.path for r in selection.records], slug=selection.slug, progress=progress
-        )
-        _fetch_photos(session, base_url, sorted(problems), progress)
+        _, problems = check_photos(folder, selection.paths, slug=selection.slug, progress=progress)
+        _fetch_photos(session, base_url, folder, sorted(problems), progress)
     return checked_dataset(
         folder,
         selection.records,
@@ -85,36 +83,42 @@ def fetch_coco(
 
 def _select(split: Split, classes: Sequence[str], per_class: int) -> ImageDataset:
     """The photos a selection names, by id, before they are known to exist."""
+    folder = split.file.parents[1] / split.file.stem.removeprefix("instances_")
+    records = {
+        key: ImageRecord(key, folder / name, split.labels[key])
+        for key, name in split.names.items()
+        if is_id(key)
+    }
     taken: set[int] = set()
     short = []
     if classes == "all":
-        kind, taken = "all", set(split.file_names)
+        kind, taken = "all", set(records)
     else:
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
-        if unknown := [name for name in classes if name not in split.category_names]:
+        if unknown := [name for name in classes if name not in split.categories]:
             raise TutorialError(
                 f"COCO has no class {unknown[0]!r}: use "
-                f"{', '.join(sorted(split.category_names))} or classes='all'."
+                f"{', '.join(sorted(split.categories))} or classes='all'."
             )
         if per_class < 1 or not classes:
             raise TutorialError("Select at least one class and one photo per class.")
         animals = classes == ANIMALS and per_class == 25
         kind = "animals" if animals else f"{'-'.join(classes)}-{per_class}"
-        by_id = [split.record(image_id) for image_id in sorted(split.file_names)]
+        by_id = [records[id_] for id_ in sorted(records)]
         for name in classes:
             having = [r.id for r in by_id if name in r.labels and r.id not in taken][:per_class]
             taken.update(having)
             if len(having) < per_class:
                 short.append(f"{name} {len(having)}")
     ids = sorted(taken)
-    name = f"coco-{split.folder.name}-{kind}"
+    name = f"coco-{folder.name}-{kind}"
     note = f"Fewer than {per_class} photos each of: {', '.join(short)}." if short else ""
     return ImageDataset(
         name=name,
         slug=f"{slug_of(name)}_{digest(str(ids))}",
-        records=tuple(split.record(image_id) for image_id in ids),
+        records=tuple(records[id_] for id_ in ids),
         note=note,
-        objects={image_id: split.objects[image_id] for image_id in ids},
+        objects={id_: split.objects[id_] for id_ in ids},
     )
 
 
@@ -185,12 +189,12 @@ def _fetch_annotations(
 
 
 def _fetch_photos(
-    session: requests.Session, base_url: str, paths: Sequence[Path], progress: bool
+    session: requests.Session, base_url: str, folder: Path, paths: Sequence[Path], progress: bool
 ) -> None:
     """Fetch photos to `<folder>/<split>/<name>`, eight at a time; the first failure ends it."""
 
     def url(path: Path) -> str:
-        return f"{base_url}/{path.parent.name}/{quote(path.name)}"
+        return f"{base_url}/{quote(path.relative_to(folder).as_posix())}"
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         pending = {pool.submit(_fetch_photo, session, url(path), path): path for path in paths}

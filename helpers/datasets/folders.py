@@ -1,4 +1,4 @@
-"""Folders of photos, plain or in COCO's layout, and the check that every photo decodes."""
+"""Any folder of photos, and the check that every photo decodes."""
 
 from __future__ import annotations
 
@@ -6,111 +6,244 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
 
-from helpers.datasets.annotations import read_split
-from helpers.datasets.records import Annotation, ImageDataset, ImageRecord
+from helpers.datasets.annotations import Listing, fitted, read_annotations
+from helpers.datasets.records import Annotation, ImageDataset, ImageRecord, summary
 from helpers.files import written_whole
-from helpers.images import open_photo
+from helpers.images import UnusablePhoto, decode
 from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings
 
 PHOTO_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg")
-    + (".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+    (".avif", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jfif")
+    + (".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
-"""Of files in plain folders. Pillow cannot read HEIC: such files are listed to be reported."""
+OTHER_SUFFIXES = {
+    "a RAW photo, which darktable and RawTherapee export as JPEG": ".3fr .ari .arw .bay .cap .cr2 "
+    ".cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw .orf .pef "
+    ".ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f",
+    "a JPEG XL image, which djxl turns into JPEG or PNG": ".jxl",
+    "a video, out of which ffmpeg takes pictures": ".3gp .avi .flv .insv .m2ts .m4v .mkv .mov .mp4 "
+    ".mpeg .mpg .mts .webm .wmv",
+    "in another format, which ImageMagick turns into JPEG or PNG": ".dds .exr .hdr .icns "
+    ".ico .j2c .j2k .jp2 .jpf .jpx .jxr .pcx .psb .psd .tga .wdp .xcf",
+}
+KINDS = {suffix: what for what, suffixes in OTHER_SUFFIXES.items() for suffix in suffixes.split()}
+UNNAMED = "a photo without its suffix, to be renamed so that it ends in .jpg or what it is"
+LIKE_A_PHOTO = re.compile("|".join(map(re.escape, PHOTO_SUFFIXES)), re.IGNORECASE)
+FIRST_BYTES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(hei|hev|mif1|avi[fs])",
+    re.DOTALL,
+)
+
+# Folders that NAS, desktops and photo programs keep beside photos; the name, or the parent's too.
+LEFT_OUT = {
+    "a thumbnail or preview of another program": r"@eaDir|@tmp|\.@.*|\.?thumb(nail)?s"
+    r"|\.sh_thumbnails|\.wdmc|.*\.lrdata|\.picasaoriginals|appdata_.*/preview|__MACOSX"
+    r"|.*\.(photos|photo|ap)library/(?!originals|Masters).*",
+    "deleted in another program": r"[#@.][Rr]ecycle([._]?[Bb]in)?|[#@]snapshot|\$RECYCLE\.BIN"
+    r"|RECYCLER|\.(Trash|trashed|dtrash).*|Network Trash Folder|FOUND\.\d+",
+}
+NOT_UTF8 = "a name that is not valid UTF-8, to be renamed"
+UNLISTED = "not listed in the annotation files"
+SPLIT = re.compile(
+    "((seg|img)[-_ ]?)?(train(ing|val)?|trn|val(id(ation)?)?|test(ing)?|dev|eval(uation)?"
+    "|hold[-_ ]?out|pred(ict)?(ion)?s?|unlabell?ed)([-_ ]?(set|split|data|images?|imgs?|[0-9]+))*",
+    re.IGNORECASE,
+)
 
 
-def open_folder(folder: Path) -> ImageDataset:
+def open_folder(folder: Path, name: str | None = None, slug: str | None = None) -> ImageDataset:
+    """The photos of a folder, with the labels and objects of its annotation files if it has some.
+
+    Named ones are not asked which annotation files they have. Raises TutorialError for a folder
+    that is not there, cannot be read or has no usable photo, and as `read_annotations` does.
+    """
     if not folder.is_dir():
         raise TutorialError(
             f"There is no folder {display_path(folder)!r}: set DATASET to auto, coco, sample or "
             "the path of a folder of photos."
         )
-    slug = f"{slug_of(folder.name)}_{digest(folder.as_posix())}"
-    if any(folder.glob("annotations/instances_*.json")):
-        return open_coco_layout(folder, name=folder.name, slug=slug)
-    records = []
-    for path in _photo_files(folder):
-        relative = path.relative_to(folder)
-        labels = frozenset(relative.parts[:-1][:1])
-        records.append(ImageRecord(_path_id(relative.as_posix()), path, labels))
-    return checked_dataset(folder, records, name=folder.name, slug=slug)
+    files, left_out = walk(folder)
+    photos = [name for name in files if Path(name).suffix.lower() in PHOTO_SUFFIXES]
+    slug_here = f"{slug_of(folder.name)}_{digest(folder.as_posix())}"
+    listing = read_annotations(folder, files)
+    if listing:
+        records, objects, note = _listed(folder, listing)
+        there = {record.path.parent for record in records}
+        left_out += [
+            (folder / name, UNLISTED)
+            for name in photos
+            if name not in listing.photos and (folder / name).parent in there
+        ]
+        left_out += listing.faults
+    else:
+        records, note = _labelled(folder, photos)
+        objects = {}
+    return checked_dataset(
+        folder,
+        records,
+        name=name or folder.name,
+        slug=slug or slug_here,
+        note="" if name else note,
+        left_out=left_out,
+        objects=objects,
+    )
 
 
-def _photo_files(folder: Path) -> list[Path]:
-    """All photos below a folder by relative path, hidden files and folders left out."""
-    found = []
-    for parent, folder_names, file_names in os.walk(folder, onerror=_raise):
-        folder_names[:] = [name for name in folder_names if not name.startswith(".")]
-        for name in folder_names:  # a link within the folder is not walked: its photos are known
-            _inside(Path(parent, name), folder)
-        for name in file_names:
-            path = Path(parent, name)
-            if path.suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):
-                found.append(_inside(path, folder))
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+def _listed(folder: Path, listing: Listing) -> tuple[list[ImageRecord], dict, str]:
+    """Records by id, objects by id, and the note. Ids that cannot be kept are made of the paths."""
+    keys = [photo.key for photo in listing.photos.values()]
+    kept = all(is_id(key) for key in keys) and len(set(keys)) == len(keys)
+    records, objects = [], {}
+    for name, photo in listing.photos.items():
+        id_ = photo.key if kept else path_id(name)
+        records.append(ImageRecord(id_, folder / name, photo.labels))
+        objects[id_] = photo.objects
+    records.sort(key=lambda record: record.id if kept else record.path.as_posix())
+    return records, objects, listing.note
 
 
-def _raise(error: OSError) -> None:
-    raise TutorialError(
-        f"The folder {display_path(Path(error.filename))!r} cannot be read: {error.strerror}; "
-        "change its permissions or move it out of the dataset."
-    ) from error
+def is_id(key: object) -> bool:
+    """Whether an id out of an annotation file can be that of a record."""
+    return type(key) is int and 0 <= key < 2**63
 
 
-def _path_id(relative: str) -> int:
+def path_id(relative: str) -> int:
     """Positive 63-bit id of a photo: the first bits of the SHA-256 of its relative path."""
+    return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8]) >> 1
+
+
+def _labelled(folder: Path, names: Sequence[str]) -> tuple[list[ImageRecord], str]:
+    """Records by relative path, and the note. The label is the name of a folder, of one level.
+
+    That level is the deepest at which at least two names hold at least two photos each, else the
+    one with most names; names of splits do not count.
+    """
+    parents = [name.split("/")[:-1] for name in names]
+    counts: list[Counter[str]] = []
+    for level in range(max(map(len, parents), default=0)):
+        there = (parts[level] for parts in parents if len(parts) > level)
+        counts.append(Counter(name for name in there if not SPLIT.fullmatch(name)))
+    levels = range(len(counts))
+    several = [n for n in levels if sum(photos > 1 for photos in counts[n].values()) > 1]
+    chosen = several[-1] if several else max(levels, key=lambda n: len(counts[n]), default=0)
+    labels = counts[chosen] if counts else Counter()
+    records = []
+    for name, parts in zip(names, parents, strict=True):
+        own = frozenset(label for label in parts[chosen : chosen + 1] if label in labels)
+        records.append(ImageRecord(path_id(name), folder / name, own))
+    if len(labels) == 1:
+        return records, f"All labels are the same: {next(iter(labels))!r}, the name of a folder."
+    if any(parents) and not labels:
+        splits = sorted({parts[0] for parts in parents if parts})
+        return records, f"No labels: the folders are named like splits ({', '.join(splits)})."
+    return records, ""
+
+
+def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
+    """The files of a folder by relative POSIX path, and photos and folders left out, with reasons.
+
+    Hidden ones are passed over. Links are followed; a folder is never walked twice.
+
+    Raises TutorialError if the folder itself cannot be read.
+    """
+    files: list[str] = []
+    left_out: list[tuple[Path, str]] = []
+    real = folder.resolve()
+    walked = {real}
+    waiting = [(folder, real, "")]
+    links: list[tuple[Path, str]] = []
+    while waiting or links:
+        if not waiting:  # links come last, when it is known which folders are walked anyway
+            path, why = links.pop()
+            target = path.resolve()
+            if target in walked or real.is_relative_to(target):
+                left_out.append((path, "a link to a folder that is read already"))
+                continue
+            walked.add(target)
+            waiting.append((path, target, why))
+        parent, parent_real, why = waiting.pop()
+        try:
+            entries = list(os.scandir(parent))
+        except OSError as error:
+            if parent == folder:
+                raise TutorialError(
+                    f"The folder {display_path(folder)!r} cannot be read: {error.strerror}; change "
+                    "its permissions or set DATASET to another folder."
+                ) from error
+            left_out.append((parent, f"in a folder that cannot be read: {error.strerror}"))
+            continue
+        for entry in entries:
+            path, is_link = Path(entry.path), entry.is_symlink()
+            is_folder = path.is_dir() if is_link else entry.is_dir()
+            reason = why or _left_out(path, is_folder)
+            if entry.name.startswith(".") and not reason:
+                continue
+            if is_folder and is_link:
+                links.append((path, reason))
+            elif is_folder:
+                walked.add(parent_real / entry.name)
+                waiting.append((path, parent_real / entry.name, reason))
+            elif reason:
+                left_out += [(path, reason)] if path.suffix.lower() in PHOTO_SUFFIXES else []
+            elif other := _other_format(path):
+                left_out.append((path, other))
+            else:
+                files.append(path.relative_to(folder).as_posix())
+    if any(reason == UNNAMED for _, reason in left_out):  # those with a name may be links to them
+        targets = {os.path.realpath(folder / name) for name in files}
+        left_out = [one for one in left_out if os.path.realpath(one[0]) not in targets]
+    return sorted(files), left_out
+
+
+def _left_out(path: Path, is_folder: bool) -> str:
+    """Why a folder or file is left out for its name; "" where it is not."""
+    if not path.name.isascii():
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            return NOT_UTF8
+    if is_folder or path.name.startswith("."):
+        name = f"{path.parent.name}/{path.name}"
+        for reason, names in LEFT_OUT.items():
+            if re.fullmatch(f"(.*/)?({names})", name):
+                return reason
+    return ""
+
+
+def _other_format(path: Path) -> str:
+    """What a file is that is no photo by its name, but something to look at; "" otherwise."""
+    suffix = path.suffix.lower()
+    if suffix in PHOTO_SUFFIXES or suffix in KINDS:
+        return KINDS.get(suffix, "")
+    if (suffix and not LIKE_A_PHOTO.search(path.name)) or not path.is_file():
+        return ""
     try:
-        digest = hashlib.sha256(relative.encode()).digest()
-    except UnicodeEncodeError as error:
-        raise TutorialError(
-            f"The file name {relative!a} is not valid UTF-8: rename the file."
-        ) from error
-    return int.from_bytes(digest[:8]) >> 1
-
-
-def _inside(path: Path, folder: Path) -> Path:
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        raise TutorialError(
-            f"{display_path(path)!r} is a link that leads out of {folder.name!r}: replace it by "
-            "the photos it points to, or remove it."
-        )
-    return path
+        with path.open("rb") as file:
+            return UNNAMED if FIRST_BYTES.match(file.read(32)) else ""
+    except OSError:
+        return ""
 
 
 def slug_of(name: str) -> str:
+    """A name in [a-z0-9_]+, at most 40 characters."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "photos"
 
 
 def digest(text: str) -> str:
+    """Eight hexadecimal digits that tell texts and paths apart."""
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 
 
-def open_coco_layout(folder: Path, name: str, slug: str) -> ImageDataset:
-    files = sorted(folder.glob("annotations/instances_*.json"))
-    if not files:
-        raise TutorialError(
-            f"{display_path(folder)!r} has no annotations/instances_*.json: restore the folder."
-        )
-    records, objects = [], {}
-    for file in files:
-        _inside(file.parent, folder)
-        split = read_split(_inside(file, folder))
-        if not _inside(split.folder, folder).is_dir():
-            raise TutorialError(
-                f"{display_path(file)!r} describes photos in {display_path(split.folder)!r}, "
-                "which is not there: add that folder or move the annotation file away."
-            )
-        records += [split.record(image_id) for image_id in split.file_names]
-        objects |= split.objects
-    records.sort(key=lambda record: record.id)
-    return checked_dataset(folder, records, name=name, slug=slug, objects=objects)
+# Checking ------------------------------------------------------------------------------------
 
 
 def checked_dataset(
@@ -120,69 +253,73 @@ def checked_dataset(
     name: str,
     slug: str,
     note: str = "",
+    left_out: Sequence[tuple[Path, str]] = (),
     objects: Mapping[int, tuple[Annotation, ...]] | None = None,
     progress: bool = True,
 ) -> ImageDataset:
-    """The dataset of all records whose photo decodes; the others become `skipped`."""
-    _check_ids(records)
-    problems = check_photos(folder, [r.path for r in records], slug=slug, progress=progress)
-    usable = tuple(record for record in records if record.path not in problems)
+    """The dataset of all records whose photo decodes, objects turned as the photos are.
+
+    The others join `left_out` as what is `skipped`.
+    """
+    shapes, problems = check_photos(folder, [r.path for r in records], slug=slug, progress=progress)
+    usable = tuple(record for record in records if record.path in shapes)
+    skipped = [*problems.items(), *left_out]
     if not usable:
-        reason = next(iter(problems.values()), "no file in it has a photo's suffix such as .jpg")
+        told = summary(skipped) or "no file in it has a photo's suffix such as .jpg"
         raise TutorialError(
-            f"{display_path(folder)!r} holds no usable photo ({reason.rstrip('.')}): "
-            "put photos there or set DATASET to another folder."
+            f"{display_path(folder)!r} holds no usable photo: {told}. Put photos there or set "
+            "DATASET to another folder."
         )
-    return ImageDataset(name, slug, usable, tuple(problems.items()), note, objects or {})
-
-
-def _check_ids(records: Iterable[ImageRecord]) -> None:
-    seen: dict[int, Path] = {}
-    for record in records:
-        if other := seen.get(record.id):
-            raise TutorialError(
-                f"{display_path(other)!r} and {display_path(record.path)!r} have the same id "
-                f"{record.id}: rename or remove one of them."
-            )
-        seen[record.id] = record.path
+    fitting, faults = fitted(
+        {record.id: (objects or {}).get(record.id, ()) for record in usable},
+        {record.id: shapes[record.path] for record in usable},
+    )
+    return ImageDataset(name, slug, usable, (*skipped, *faults), note, fitting)
 
 
 def check_photos(
     folder: Path, paths: Sequence[Path], *, slug: str, progress: bool
-) -> dict[Path, str]:
-    """Decode every photo, except those found good and unchanged since. Path → what is wrong.
+) -> tuple[dict[Path, tuple[int, int, int]], dict[Path, str]]:
+    """Decode every photo, except those found good and unchanged since.
 
-    One that failed is looked at again, since what was wrong may leave no trace in size and time,
-    as permissions do.
+    Returns path → height and width of the upright photo in pixels, EXIF orientation; and path →
+    what is wrong. One that failed is looked at again, since what was wrong may leave no trace in
+    size and time, as permissions do.
     """
     cache_file = load_settings().build_dir / "checked" / f"{slug}.json"
     try:
-        good = dict(json.loads(cache_file.read_text(encoding="utf-8")))
+        known = dict(json.loads(cache_file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # never written, or damaged: check everything again
-        good = {}
+        known = {}
 
-    def check(path: Path) -> tuple[list, str | None]:
+    def check(path: Path) -> tuple[list[int], str]:
+        """Size and time of the file, shape of the photo; or what is wrong."""
         try:
-            stat = _inside(path, folder).stat()
+            found = path.stat()
         except OSError as error:
-            return [], f"the file is listed but cannot be found ({error.strerror})"
-        state = [stat.st_size, stat.st_mtime_ns]
+            what = "a link that leads nowhere" if path.is_symlink() else "listed, but not there"
+            return [], f"{what}: the file cannot be found ({error.strerror})"
+        if not stat.S_ISREG(found.st_mode):
+            return [], "a pipe, a device or a folder"
+        state = [found.st_size, found.st_mtime_ns]
+        before = known.get(path.relative_to(folder).as_posix())
+        if isinstance(before, list) and len(before) == 5 and before[:2] == state:
+            return before, ""
         try:
-            if good.get(path.relative_to(folder).as_posix()) != state:
-                open_photo(path)
-        except TutorialError as error:
-            return state, str(error)
-        return state, None
+            photo, orientation = decode(path)
+        except UnusablePhoto as error:
+            return [], f"{error.kind}: {error}"
+        return [*state, photo.height, photo.width, orientation], ""
 
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         checks = pool.map(check, paths)
         checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
         results = dict(zip(paths, checks, strict=True))
-    good = {
-        path.relative_to(folder).as_posix(): state
-        for path, (state, reason) in results.items()
-        if not reason
-    }
+    good = {path: state for path, (state, reason) in results.items() if not reason}
     with written_whole(cache_file) as part:
-        part.write_text(json.dumps(good), encoding="utf-8")
-    return {path: reason for path, (_, reason) in results.items() if reason}
+        text = json.dumps({path.relative_to(folder).as_posix(): good[path] for path in good})
+        part.write_text(text, encoding="utf-8")
+    return (
+        {path: tuple(state[2:]) for path, state in good.items()},
+        {path: reason for path, (_, reason) in results.items() if reason},
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -20,12 +21,7 @@ def polygons_mask(polygons: object, photo_size: tuple[int, int]) -> np.ndarray:
     Raises ValueError, saying what is wrong.
     """
     side, length, outlines = max(photo_size), 0.0, []
-    for polygon in polygons if isinstance(polygons, list) else [polygons]:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError("is no list of polygons with three or more corners")
-        if not all(map(is_finite, polygon)):
-            raise ValueError("has a corner that is no pair of finite numbers")
-        corners = np.array(polygon, float).reshape(-1, 2)
+    for corners in _corners(polygons):
         corners = corners.clip(-side, 2 * side)
         length += np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum()
         outlines.append(corners.ravel().tolist())
@@ -33,6 +29,34 @@ def polygons_mask(polygons: object, photo_size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"is more than {OUTLINE_PIXELS} pixels long")
     mask = coco_mask.merge(coco_mask.frPyObjects(outlines, *photo_size))
     return coco_mask.decode(mask).astype(bool)
+
+
+def outline_box(
+    outline: object, photo_size: tuple[int, int]
+) -> tuple[float, float, float, float] | None:
+    """x, y, width, height of what an outline encloses; None if it encloses nothing usable."""
+    try:
+        if isinstance(outline, dict):
+            rows, columns = np.nonzero(runs_mask(outline, photo_size))
+            corners = np.stack([columns, rows], axis=1)  # [pixels, 2]
+            size = corners.max(axis=0) + 1 - corners.min(axis=0)
+        else:
+            corners = np.concatenate(list(_corners(outline)))
+            size = corners.max(axis=0) - corners.min(axis=0)
+    except ValueError:
+        return None
+    box = (*corners.min(axis=0).tolist(), *size.tolist())
+    return box if size.min() > 0 else None
+
+
+def _corners(polygons: object) -> Iterator[np.ndarray]:
+    """Of each polygon float64 [corners, 2]. Raises ValueError, saying what is wrong."""
+    for polygon in polygons if isinstance(polygons, list) else [polygons]:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("is no list of polygons with three or more corners")
+        if not all(map(is_finite, polygon)):
+            raise ValueError("has a corner that is no pair of finite numbers")
+        yield np.array(polygon, float).reshape(-1, 2)
 
 
 def runs_mask(runs: dict, photo_size: tuple[int, int]) -> np.ndarray:

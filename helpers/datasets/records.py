@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets.masks import polygons_mask, runs_mask
+from helpers.images import upright
 from helpers.settings import TutorialError, display_path
 
 
@@ -30,16 +31,18 @@ class Annotation:
 
     category: str
     bbox: tuple[float, float, float, float]
-    """x, y of the upper left corner, width, height; in pixels."""
+    """x, y of the upper left corner, width, height; in pixels of the upright photo."""
     photo_size: tuple[int, int]
-    """Height and width of the photo, in pixels."""
+    """Height and width of the upright photo, in pixels."""
     segmentation: list | dict | None = field(repr=False)
     """Polygons or run lengths, in COCO's form, unchecked; None if the file has no outline."""
-    file: Path = field(repr=False)
+    file: Path = field(repr=False, compare=False)
     """The annotation file it comes from."""
+    orientation: int = field(default=1, repr=False)
+    """How the outline has to be turned: an EXIF orientation, 1 to 8; `bbox` is turned already."""
 
     def mask(self) -> np.ndarray:
-        """The object's pixels: bool [height, width].
+        """The object's pixels in the upright photo: bool [height, width].
 
         Raises TutorialError without an outline, and for one that is not in COCO's form.
         """
@@ -49,8 +52,9 @@ class Annotation:
                 "use `bbox` instead."
             )
         draw = runs_mask if isinstance(self.segmentation, dict) else polygons_mask
+        stored_size = self.photo_size if self.orientation < 5 else self.photo_size[::-1]
         try:
-            return draw(self.segmentation, self.photo_size)
+            return upright(draw(self.segmentation, stored_size), self.orientation)
         except ValueError as error:
             raise TutorialError(
                 f"{display_path(self.file)!r} has a {self.category} in the box {self.bbox} whose "
@@ -68,7 +72,8 @@ class ImageDataset:
     """[a-z0-9_]+, different for every dataset; names files and collections made from it."""
     records: tuple[ImageRecord, ...] = field(repr=False)
     skipped: tuple[tuple[Path, str], ...] = ()
-    """Photos that are listed but cannot be used, each with the reason."""
+    """What is left out, each file or annotation with the reason. What follows a colon in the
+    reason belongs to that one; what comes before is counted."""
     note: str = ""
     """What the reader should know about the choice of the photos."""
     objects: Mapping[int, tuple[Annotation, ...]] = field(
@@ -95,6 +100,20 @@ class ImageDataset:
     def labels(self) -> list[frozenset[str]]:
         """The names of every photo's categories, in the order of the records."""
         return [record.labels for record in self.records]
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """One class per photo, str [photos]: the category whose boxes cover most of it.
+
+        The alphabetically first of equal ones; "no label" where a photo has none.
+        """
+        found = []
+        for record in self.records:
+            area = dict.fromkeys(sorted(record.labels), 0.0)
+            for annotation in self.objects.get(record.id, ()):
+                area[annotation.category] += annotation.bbox[2] * annotation.bbox[3]
+            found.append(max(area, key=area.get, default="no label"))
+        return np.array(found)
 
     @cached_property
     def photos(self) -> dict[int, Path]:
@@ -127,18 +146,36 @@ class ImageDataset:
         """Label → number of photos that have it, sorted by label."""
         return dict(sorted(Counter(chain(*self.labels)).items()))
 
+    @cached_property
+    def reasons(self) -> dict[str, int]:
+        """Why something was left out → how often, the most frequent reason first."""
+        return dict(Counter(_kind(reason) for _, reason in self.skipped).most_common())
+
     def annotations(self, image_id: int) -> list[Annotation]:
         """The objects outlined in a photo; none in a plain folder. KeyError for an unknown id."""
         return list(self.objects.get(self.by_id[image_id].id, ()))
 
     def banner(self) -> str:
-        """One or two lines for the top of a notebook."""
+        """One to three lines for the top of a notebook."""
         lines = [
             f"Dataset {self.name}: {len(self)} photos, {len(self.categories)} categories.",
             self.note,
         ]
         if self.skipped:
-            names = ", ".join(path.name for path, _ in self.skipped[:3])
-            more = ", …" if len(self.skipped) > 3 else ""
-            lines[1] += f" {len(self.skipped)} skipped: {names}{more}."
-        return "\n".join(line.strip() for line in lines if line)
+            lines.append(f"{len(self.skipped)} left out: {summary(self.skipped)}.")
+        return "\n".join(line for line in lines if line)
+
+
+def summary(skipped: Sequence[tuple[Path, str]]) -> str:
+    """What is left out: of every reason, the most frequent first, one name and how many more."""
+    first = {_kind(reason): path.name for path, reason in reversed(skipped)}
+    counts = Counter(_kind(reason) for _, reason in skipped).most_common()
+    return "; ".join(
+        f"{first[reason]!r}{f' and {count - 1} more' if count > 1 else ''} ({reason})"
+        for reason, count in counts
+    )
+
+
+def _kind(reason: str) -> str:
+    """The part of a reason that others share."""
+    return reason.partition(":")[0]

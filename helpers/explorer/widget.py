@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -22,7 +21,6 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import traitlets
-from PIL import Image, ImageOps
 
 from helpers import extraction, plots
 from helpers.conversion import onnx_path
@@ -39,7 +37,7 @@ from helpers.explorer.answer import (
     answer,
     offered_models,
 )
-from helpers.images import open_photo
+from helpers.images import open_photo, thumbnail
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.settings import TutorialError, resolve
 from helpers.study import explanation, figures
@@ -323,7 +321,7 @@ class Explorer(widgets.VBox):
             recipe = stored.model.recipe
             split = explanation.similarity_maps(*features, recipe.pooling)
             cosines.append(f"{model.label} cosine {split[0].sum():.3f}")
-            seen = [self._as_seen(path, recipe.crop) for path in paths]
+            seen = [explanation.seen(np.asarray(open_photo(path)), recipe) for path in paths]
             maps[model.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
         figures.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=80)
@@ -334,15 +332,6 @@ class Explorer(widgets.VBox):
             + " and ".join(cosines),
         }
         self.photos.message = ""
-
-    def _as_seen(self, path: Path, crop: bool) -> Path:
-        """The photo without what a recipe's centre crop cuts off, for the maps to lie on."""
-        if not crop:
-            return path
-        photo = open_photo(path)
-        square = Path(self.uploads.name) / f"square-{_digest(os.fsencode(path))}.png"
-        ImageOps.fit(photo, (min(photo.size),) * 2).save(square)
-        return square
 
     def _show_tally(self) -> None:
         choice, _, blind = self.shown
@@ -388,10 +377,8 @@ def thumbnail_uri(path: Path) -> str:
 
     Raises TutorialError if the photo cannot be read.
     """
-    photo = open_photo(path)
-    photo.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    photo.save(content, "JPEG", quality=82)
+    thumbnail(path, THUMBNAIL, crop=False).save(content, "JPEG", quality=82)
     return _data_uri(content.getvalue(), "jpeg")
 
 

@@ -13,14 +13,27 @@ defined for features ≥ 0 only, as after the ReLU of both networks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
+from helpers.datasets import ImageDataset
+from helpers.datasets.records import Annotation
+from helpers.evaluation import (
+    PairedDifference,
+    bootstrap_ci,
+    category_matrix,
+    paired_bootstrap,
+    rank_exact,
+)
+from helpers.models import EmbeddingModel, Recipe
 from helpers.settings import TutorialError
 
 GEM_POWER = 3
+WHOLE, OWN, OTHER = "the whole photo", "its own box", "another object's box"
 
 
 def pool(features: np.ndarray, pooling: str) -> np.ndarray:
@@ -80,6 +93,21 @@ def similarity_maps(
     return parts_a @ vector_b / scale, parts_b @ vector_a / scale
 
 
+def matched_maps(
+    feature_maps: np.ndarray, match: np.ndarray, pooling: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """`similarity_maps` of every photo and its match: float64 [n, h, w] in the one, in the other.
+
+    feature_maps: [n, h, w, c]; match: int [n], rows of the matches.
+    """
+    pairs = [
+        similarity_maps(feature_maps[row], feature_maps[other], pooling)
+        for row, other in enumerate(match)
+    ]
+    in_query, in_match = zip(*pairs, strict=True)
+    return np.stack(in_query), np.stack(in_match)
+
+
 def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     """The pixels of a photo that lie in a box: bool [height, width].
 
@@ -87,11 +115,7 @@ def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     lies outside the photo is cut off. image_size: width, height, Pillow's order.
     Raises TutorialError when no pixel is left.
     """
-    x, y, width, height = box
-    mask = np.zeros(image_size[::-1], bool)
-    rows = slice(max(round(y), 0), max(round(y + height), 0))
-    columns = slice(max(round(x), 0), max(round(x + width), 0))
-    mask[rows, columns] = True
+    mask = _box_pixels(box, image_size)
     if not mask.any():
         raise TutorialError(
             f"The box {list(box)} holds no pixel of the photo of {image_size[0]} × "
@@ -100,20 +124,22 @@ def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def centre_crop(mask: np.ndarray) -> np.ndarray:
-    """The part of a mask [height, width] that a recipe with `crop` shows to the network."""
-    height, width = mask.shape
+def seen(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """The part of a photo or mask [height, width, …] that a recipe shows to the network."""
+    if not recipe.crop:
+        return pixels
+    height, width = pixels.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return mask[top : top + side, left : left + side]
+    return pixels[top : top + side, left : left + side]
 
 
 def cell_coverage(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Share of each feature-map cell that a mask covers: float32 [h, w], 0 to 1.
 
-    mask: bool [height, width], all that the network sees of the photo (`centre_crop` it first
-    where the recipe crops); grid: h, w. Cells are taken as equal rectangles; what a cell
-    really reacts to (its receptive field) is wider.
+    mask: bool [height, width], all that the network sees of the photo (`seen`); grid: h, w.
+    Cells are taken as equal rectangles; what a cell really reacts to (its receptive field) is
+    wider.
     """
     pixels = Image.fromarray(np.asarray(mask, np.float32))
     return np.asarray(pixels.resize(grid[::-1], Image.Resampling.BOX))
@@ -155,6 +181,194 @@ def share_on_mask(similarity_map: np.ndarray, coverage: np.ndarray) -> float:
     """
     total = float(similarity_map.sum())
     return float((similarity_map * coverage).sum()) / total if total else 0.0
+
+
+def shifted_share(similarity_map: np.ndarray, coverage: np.ndarray) -> float:
+    """`share_on_mask` of the mask moved elsewhere: its mean over all other places in the map.
+
+    Only places where the whole mask lies inside the map; nan where it has no room to move.
+    """
+    (height, width), (rows, columns) = coverage.shape, np.nonzero(coverage)
+    shares = []
+    for down in range(-rows.min(), height - rows.max()):
+        for right in range(-columns.min(), width - columns.max()):
+            moved = np.roll(coverage, (down, right), axis=(0, 1))
+            shares.append(share_on_mask(similarity_map, moved))
+    stayed = share_on_mask(similarity_map, coverage)
+    return (sum(shares) - stayed) / (len(shares) - 1) if len(shares) > 1 else float("nan")
+
+
+def partners(similarity: np.ndarray, labels: Sequence[Collection[str]]) -> np.ndarray:
+    """For every photo the most similar other one that shares a category: int [n].
+
+    similarity: float [n, n], between -1 and 1. Where no other photo shares a category, it is the
+    most similar of all.
+    """
+    shown, _ = category_matrix(labels)
+    preferred = similarity + 3 * (shown @ shown.T > 0)
+    np.fill_diagonal(preferred, -np.inf)
+    return preferred.argmax(axis=1)
+
+
+def object_shares(
+    dataset: ImageDataset, match: np.ndarray, maps: np.ndarray, recipe: Recipe
+) -> pd.DataFrame:
+    """How much of a photo's similarity to its match lies on the objects that both show.
+
+    match: int [n], each photo's match; maps: [n, h, w], where in the photo their similarity comes
+    from; rows of both as in the dataset. Photos without an outlined object that their match has,
+    too, are left out.
+
+    Returns one row per photo, its number as index, and the shares: `object`; `area`, what an even
+    map would have there; `shifted` (`shifted_share`) and `other photos`: the mean under the same
+    mask on all other photos' maps, which tells what being near the middle alone would give.
+    """
+    grid = maps.shape[1:]
+    found = {}
+    for row, record in enumerate(dataset):
+        mask = shared_mask(dataset.annotations(record.id), dataset.labels[match[row]])
+        if mask is None or not seen(mask, recipe).any():
+            continue
+        coverage = cell_coverage(seen(mask, recipe), grid)
+        everywhere = [share_on_mask(other, coverage) for other in maps]
+        found[row] = {
+            "object": everywhere[row],
+            "area": float(coverage.mean()),
+            "shifted": shifted_share(maps[row], coverage),
+            "other photos": float(np.mean(everywhere[:row] + everywhere[row + 1 :])),
+        }
+    columns = ["object", "area", "shifted", "other photos"]
+    return pd.DataFrame.from_dict(found, orient="index", columns=columns)
+
+
+def shared_mask(objects: Sequence[Annotation], wanted: Collection[str]) -> np.ndarray | None:
+    """The pixels of all outlined objects of wanted categories: bool [height, width], or None."""
+    masks = [one.mask() for one in objects if one.category in wanted and one.segmentation]
+    return np.any(masks, axis=0) if masks else None
+
+
+def box_cells(annotation: Annotation, recipe: Recipe, grid: tuple[int, int]) -> np.ndarray:
+    """The cells of a feature map that stand for an object's box: bool [h, w]; `region_cells`."""
+    mask = box_mask(annotation.bbox, annotation.photo_size[::-1])
+    return region_cells(cell_coverage(seen(mask, recipe), grid))
+
+
+def largest_boxes(
+    dataset: ImageDataset, models: Sequence[EmbeddingModel]
+) -> list[tuple[int, Annotation]]:
+    """The largest object of each category in the photos that show several: row and annotation.
+
+    Only categories that another photo has as well, and boxes of which each model sees a part.
+    """
+    found, common = [], Counter(dataset.categories)
+    for row, record in enumerate(dataset):
+        by_size = sorted(dataset.annotations(record.id), key=lambda one: np.prod(one.bbox[2:]))
+        largest = {one.category: one for one in by_size if common[one.category] > 1}
+        visible = [(row, one) for one in largest.values() if is_visible(one, models)]
+        found += visible if len(visible) > 1 else []
+    return found
+
+
+def is_visible(annotation: Annotation, models: Sequence[EmbeddingModel]) -> bool:
+    """Whether each model sees at least a pixel of an object's box."""
+    mask = _box_pixels(annotation.bbox, annotation.photo_size[::-1])
+    return all(seen(mask, model.recipe).any() for model in models)
+
+
+def box_search(
+    dataset: ImageDataset,
+    objects: Sequence[tuple[int, Annotation]],
+    feature_maps: np.ndarray,
+    vectors: np.ndarray,
+    recipe: Recipe,
+    k: int,
+) -> pd.DataFrame:
+    """Share of the first k results that show an object's category, for three kinds of query.
+
+    objects: of `largest_boxes`; feature_maps: [n, h, w, c] and vectors: [n, c], rows as in the
+    dataset. Returns one row per photo, the mean over its objects, and a column per query: the
+    whole photo, the object's own box, and the boxes of the photo's other objects (their mean).
+    """
+    if not objects:
+        return pd.DataFrame(columns=[WHOLE, OWN, OTHER], dtype=float)
+    grid, rows = feature_maps.shape[1:3], np.array([row for row, _ in objects])
+    parts = [
+        region_vector(feature_maps[row], box_cells(one, recipe, grid), recipe.pooling)
+        for row, one in objects
+    ]
+    shown, names = category_matrix(dataset.labels)
+    columns = [names.index(one.category) for _, one in objects]
+
+    def shares(queries: np.ndarray) -> np.ndarray:
+        """[objects, objects]: of the results of each query, how many show each object."""
+        return shown[rank_exact(queries, vectors, rows, k)].mean(axis=1)[:, columns]
+
+    whole, by_box = shares(vectors[rows]), shares(np.stack(parts))
+    others = (rows[:, None] == rows) & ~np.eye(len(rows), dtype=bool)
+    table = pd.DataFrame(
+        {
+            WHOLE: np.diag(whole),
+            OWN: np.diag(by_box),
+            OTHER: (others * by_box).sum(axis=0) / others.sum(axis=0),
+        }
+    )
+    return table.groupby(rows).mean()
+
+
+def compared(
+    tables: Mapping[str, pd.DataFrame], column: str, controls: Sequence[str]
+) -> dict[str, dict[str, PairedDifference]]:
+    """A column minus each control, per control and model, with its interval over the rows.
+
+    tables: per model `box_search` or `object_shares`. Rows without a control are left out of its
+    comparison, and models with fewer than two rows.
+    """
+    found = {f"minus {control}": {} for control in controls}
+    for title, table in tables.items():
+        for control in controls:
+            both = table[[column, control]].dropna()
+            if len(both) > 1:
+                pair = paired_bootstrap(both[column].to_numpy(), both[control].to_numpy())
+                found[f"minus {control}"][title] = pair
+    return found
+
+
+def summary(
+    models: Sequence[EmbeddingModel],
+    boxes: Mapping[str, Mapping[str, PairedDifference]],
+    shares: Mapping[str, pd.DataFrame],
+) -> dict[str, dict]:
+    """What `results.json` keeps of each model.
+
+    boxes: `compared` of `box_search`; shares: per title `object_shares`.
+    """
+    found = {model.name: {} for model in models}
+    keys = {WHOLE: "box_against_whole_photo", OTHER: "box_against_other_box"}
+    for model in models:
+        for control, key in keys.items():
+            if pair := boxes[f"minus {control}"].get(model.title):
+                found[model.name][key] = pair._asdict()
+        if len(table := shares[model.title]) > 1:
+            mean, low, high = bootstrap_ci(table["object"].to_numpy())
+            found[model.name] |= {
+                "share_on_object": mean,
+                "share_on_object_ci": [low, high],
+                "area_of_object": table["area"].mean(),
+                "share_under_other_photos": table["other photos"].mean(),
+            }
+            if (shifted := table["shifted"].dropna()).size:
+                found[model.name]["share_under_shifted_masks"] = shifted.mean()
+    return found
+
+
+def _box_pixels(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
+    """`box_mask`, but without any pixel where the box has none in the photo."""
+    x, y, width, height = box
+    mask = np.zeros(image_size[::-1], bool)
+    rows = slice(max(round(y), 0), max(round(y + height), 0))
+    columns = slice(max(round(x), 0), max(round(x + width), 0))
+    mask[rows, columns] = True
+    return mask
 
 
 def _length(vector: np.ndarray) -> float:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import PercentFormatter
+from PIL import Image
 
-from helpers.images import open_photo
 from helpers.plots import COLOURS, CYCLE, colour
 
 HATCHES = ["", "//", "..", "xx"]
@@ -178,110 +179,113 @@ def differences(pairs: Mapping[str, tuple[float, float, float]], xlabel: str) ->
 
 
 def match_maps(
-    matches: Mapping[str, Sequence[tuple[Path, np.ndarray]]], titles: tuple[str, str]
+    matches: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], titles: Sequence[str]
 ) -> Figure:
-    """Where a similarity comes from: query and result of each model under their heat maps.
+    """Where similarities come from: photos under their heat maps, one row per model, one scale.
 
     Args:
-        matches: per model the query and the result, each a photo and its map float [h, w], which
-            adds up to the cosine. Cells that hold 4 % or more of it say so.
-        titles: names of the two photos.
+        matches: per model one entry for each column: what the network sees of a photo, uint8
+            [height, width, 3], and its map float [h, w], which adds up to the cosine. The cell
+            that holds most of it says how much.
+        titles: names of the columns.
     """
-    panels = [
-        (model, title, path, places)
-        for model, pair in matches.items()
-        for title, (path, places) in zip(titles, pair, strict=True)
-    ]
-    lines = 2 + max(model.count("\n") for model in matches)  # of a title
-    figure = Figure(figsize=(3.1 * len(panels), 1.9 + 0.45 * lines), layout="constrained", dpi=80)
-    for axes, (model, title, path, places) in zip(
-        figure.subplots(1, len(panels)), panels, strict=True
-    ):
-        _heat_map(axes, path, places)
-        axes.set_title(
-            f"{model}, {title}\nadds up to {places.sum():.3f}",
-            color=colour(model.partition("\n")[0]),
-        )
-    return figure
-
-
-def _heat_map(axes: Axes, path: Path, places: np.ndarray) -> None:
-    """A grey photo under its map float [h, w]; cells with 4 % of the sum or more say so."""
-    grey = open_photo(path).convert("L")
-    width, height = grey.size
-    total = places.sum()
-    axes.imshow(grey, cmap="gray", vmin=-60, vmax=280)
-    axes.imshow(
-        places, cmap="plasma", alpha=0.8 * places / max(places.max(), 1e-12), aspect="auto",
-        extent=(0, width, height, 0), interpolation="nearest",
-    )  # fmt: skip
-    for (row, column), value in np.ndenumerate(places):
-        if value >= 0.04 * total > 0:
-            x, y = (column + 0.5) / places.shape[1], (row + 0.5) / places.shape[0]
-            axes.text(
-                x * width, y * height, f"{value / total:.0%}", ha="center", va="center",
-                fontsize=8, weight="bold", color="white", path_effects=OUTLINE,
+    shares = {
+        model: [places / max(places.sum(), 1e-12) for _, places in row]
+        for model, row in matches.items()
+    }
+    top = max(share.max() for row in shares.values() for share in row)
+    norm = PowerNorm(0.5, 0, top)  # a root, so that cells below a tenth of the largest are seen
+    figure = Figure(
+        figsize=(2.3 * len(titles) + 1.2, 2.2 * len(matches)), layout="constrained", dpi=80
+    )
+    grid = figure.subplots(len(matches), len(titles), squeeze=False)
+    for number, (panels, (model, row)) in enumerate(zip(grid, matches.items(), strict=True)):
+        for axes, title, (pixels, places), share in zip(
+            panels, titles, row, shares[model], strict=True
+        ):
+            grey = Image.fromarray(pixels).convert("L")
+            width, height = grey.size
+            axes.imshow(grey, cmap="gray", vmin=-60, vmax=280)
+            axes.imshow(
+                share, cmap="plasma", norm=norm, alpha=0.85 * np.sqrt(np.clip(share / top, 0, 1)),
+                extent=(0, width, height, 0), interpolation="nearest",
             )  # fmt: skip
-    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
-    axes.set_axis_off()
-
-
-def region(path: Path, box: Sequence[float], size: tuple[int, int], cells: np.ndarray) -> Figure:
-    """A photo in pixel coordinates, a box on it, and the cells that stand for the box.
-
-    Args:
-        path: the photo.
-        box: x, y, width, height in pixels.
-        size: width and height of the photo that `box` refers to, in pixels.
-        cells: bool [h, w], from `explanation.region_cells`.
-    """
-    figure = Figure(figsize=(4.6, 3.6), layout="constrained", dpi=80)
-    axes = figure.subplots()
-    width, height = size
-    axes.imshow(open_photo(path), extent=(0, width, height, 0))
-    cell_width, cell_height = width / cells.shape[1], height / cells.shape[0]
-    for row, column in np.argwhere(~cells):
-        corner = (column * cell_width, row * cell_height)
-        axes.add_patch(Rectangle(corner, cell_width, cell_height, fc="black", ec="none", alpha=0.6))
-    x, y, box_width, box_height = box
-    for style in ({"ec": "black", "lw": 5}, {"ec": "white", "lw": 2, "ls": "--"}):
-        axes.add_patch(Rectangle((x, y), box_width, box_height, fill=False, **style))
-    axes.set(xlabel="x in pixels", ylabel="y in pixels")
-    axes.grid(visible=False)
+            at = np.array(np.unravel_index(share.argmax(), share.shape))
+            y, x = (at + 0.5) / share.shape * (height, width)
+            axes.text(
+                x, y, f"{share.max():.0%}", ha="center", va="center", fontsize=9, weight="bold",
+                color="white", path_effects=OUTLINE,
+            )  # fmt: skip
+            axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+            axes.set_title(f"{title}\n" * (number == 0) + f"cosine {places.sum():.2f}", size=9)
+        shade = colour(model.partition("\n")[0], number)
+        panels[0].set_ylabel(model, color=shade, weight="bold", size=9)
+    scale = ScalarMappable(norm, "plasma")
+    figure.colorbar(
+        scale, ax=grid, shrink=0.8, label="share of the similarity", format=PercentFormatter(1, 0)
+    )
     return figure
 
 
-def object_shares(
-    shares: Mapping[str, Mapping[str, tuple[float, float, float]]],
-    area: Mapping[str, float],
-    counts: Mapping[str, int],
-) -> Figure:
-    """Share of the similarity on the shared object, per category and model, beside its area.
+def with_box(figure: Figure, box: Sequence[float], size: tuple[int, int]) -> Figure:
+    """The figure of `plots.side_by_side`, with the box that was searched on its query.
 
     Args:
-        shares: per model, per category: mean, lower and upper end.
-        area: per category the mean share of the photo's area.
-        counts: per category the number of photos.
+        figure: its first axes show the query, cropped as `plots.thumbnail` does.
+        box: x, y, width, height in pixels of the photo.
+        size: width and height of the photo, in pixels.
     """
-    kinds = list(area)
-    figure = Figure(figsize=(9, 0.42 * len(kinds) + 1.3), layout="constrained")
+    axes = figure.axes[0]
+    height, width = axes.images[0].get_array().shape[:2]
+    scale = max(width / size[0], height / size[1])
+    x = box[0] * scale - (size[0] * scale - width) / 2
+    y = box[1] * scale - (size[1] * scale - height) / 2
+    for style in ({"ec": "black", "lw": 4}, {"ec": "white", "lw": 2, "ls": "--"}):
+        patch = Rectangle((x, y), box[2] * scale, box[3] * scale, fill=False, **style)
+        axes.add_patch(patch)
+        patch.set_clip_path(axes.patch)
+    return figure
+
+
+def model_differences(
+    differences: Mapping[str, Mapping[str, tuple[float, ...]]], xlabel: str
+) -> Figure:
+    """Paired differences with their intervals: a group of rows each, one row per model.
+
+    Hollow points have 0 in their interval.
+
+    Args:
+        differences: per group, per model: the difference, lower and upper end of its interval,
+            such as an `evaluation.PairedDifference`.
+        xlabel: what was subtracted from what.
+    """
+    models = list(dict.fromkeys(title for group in differences.values() for title in group))
+    height = 0.22 * len(models) + 0.25
+    figure = Figure(figsize=(8.5, height * len(differences) + 1.1), layout="constrained")
     axes = figure.subplots()
-    y = np.arange(len(kinds))
-    for number, (title, values) in enumerate(shares.items()):
-        mean, low, high = np.array([values[kind] for kind in kinds]).T
-        axes.errorbar(
-            mean, y + 0.26 * (number - (len(shares) - 1) / 2), xerr=[mean - low, high - mean],
-            fmt="os^D"[number % 4], color=colour(title, number), capsize=3, label=title,
-        )  # fmt: skip
-    axes.scatter(
-        [area[kind] for kind in kinds], y, marker="|", s=260, color="black", label="share of area"
-    )
-    axes.set_yticks(y, [f"{kind} ({counts[kind]})" for kind in kinds], parse_math=False)
-    axes.set(xlabel="share of the similarity that falls on the object", xlim=(0, 1))
-    axes.invert_yaxis()
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(shares) + 1
-    )
+    for row, group in enumerate(differences.values()):
+        for number, title in enumerate(models):
+            if title not in group:
+                continue
+            difference, low, high = group[title][:3]
+            shade, shown = (
+                colour(title, number),
+                row + 0.7 / len(models) * (number - (len(models) - 1) / 2),
+            )
+            axes.errorbar(
+                difference, shown, xerr=[[difference - low], [high - difference]],
+                fmt="os^DvP"[number % 6], color=shade, capsize=3,
+                mfc="white" if low <= 0 <= high else shade,
+            )  # fmt: skip
+    for number, title in enumerate(models):
+        axes.plot([], [], "os^DvP"[number % 6], color=colour(title, number), label=title)
+    axes.axvline(0, color="black", ls="--", lw=1)
+    axes.set_yticks(range(len(differences)), differences, parse_math=False)
+    axes.set(xlabel=xlabel, ylim=(len(differences) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
     return figure
 
 

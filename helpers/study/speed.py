@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -14,9 +15,10 @@ import onnx
 import onnxruntime
 import pandas as pd
 
-from helpers.conversion import load_onnx, onnx_model
+from helpers.conversion import ensure_onnx, load_onnx, onnx_model
 from helpers.extraction import BATCH_SIZE, embed, extract_many, file_recipe, open_session
 from helpers.images import load_pixels
+from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
 from helpers.progress import track
 
 Way = Callable[[Sequence[Path]], np.ndarray]
@@ -31,10 +33,10 @@ def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
 
     Kept for comparison only; float64 [n, d].
     """
-    vectors = []
+    vectors, preparation = [], file_recipe(onnx_path).preparation
     for path in paths:
         session = onnxruntime.InferenceSession(str(onnx_path))
-        pixels = load_pixels(path, 224)[np.newaxis]
+        pixels = load_pixels(path, *preparation)[np.newaxis]
         vector = session.run(["embedding"], {"image": pixels})[0][0]
         vectors.append([number.item() for number in vector])
     return np.array(vectors)
@@ -50,18 +52,39 @@ def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def ladder(name: str) -> dict[str, Way]:
-    """From the article's loop to INT8, one change at a time; the last ones decode as they go.
+def variants(name: str) -> dict[str, EmbeddingModel]:
+    """A network under each preset that it has and at each precision, as `article fp32`.
 
-    The loop and the single session run the same fp32 file as the third.
+    INT8 only where there is a feature map: it is the network up to there that is quantized.
     """
-    fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
-    return {
-        ARTICLE: lambda paths: article_loop(fp32, paths),
-        "one session": lambda paths: one_session(fp32, paths),
-        "batches on all CPUs": lambda paths: np.concatenate(list(embed(fp32, paths))),
-        "INT8": lambda paths: np.concatenate(list(embed(int8, paths))),
+    found = {}
+    for preset in PRESETS:
+        for precision in PRECISIONS:
+            if name not in PRESETS[preset]:
+                continue
+            model = embedding_model(name, preset, precision)
+            if precision == "fp32" or model.recipe.pooling != "none":
+                found[f"{preset} {precision}"] = model
+    return found
+
+
+def ladder(name: str) -> dict[str, Way]:
+    """From the article's loop to batches on all CPUs, and these for every variant.
+
+    The loop and the single session run the same file as the first of the variants.
+    """
+    files = {kind: ensure_onnx(model) for kind, model in variants(name).items()}
+    first = next(iter(files.values()))
+    ways = {
+        ARTICLE: partial(article_loop, first),
+        "one session": partial(one_session, first),
     }
+    return ways | {kind: partial(batches, file) for kind, file in files.items()}
+
+
+def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
+    """Small batches on all CPUs, decoded and computed at once: what `extraction.extract` does."""
+    return np.concatenate(list(embed(onnx_path, paths)))
 
 
 def all_models(onnx_paths: Sequence[Path]) -> Way:
@@ -79,11 +102,19 @@ def all_models(onnx_paths: Sequence[Path]) -> Way:
     return way
 
 
-def one_pass(names: Sequence[str]) -> dict[str, Way]:
-    """All these models over the same photos, each photo decoded once."""
+def ladder_of_all(names: Sequence[str]) -> dict[str, Way]:
+    """Several models over the same photos: the article's loop for each, then one pass for all."""
     fp32 = [onnx_model(name) for name in names]
     int8 = [onnx_model(name, precision="int8") for name in names]
-    return {"one pass, fp32": all_models(fp32), "one pass, INT8": all_models(int8)}
+
+    def loops(paths: Sequence[Path]) -> np.ndarray:
+        return np.concatenate([article_loop(file, paths) for file in fp32], axis=1)
+
+    return {
+        ARTICLE: loops,
+        "one pass, fp32": all_models(fp32),
+        "one pass, INT8": all_models(int8),
+    }
 
 
 def race(
@@ -98,7 +129,7 @@ def race(
     Taking turns, a busy machine disturbs all alike: compare the ratios within a round.
 
     Args:
-        ways: by name; the first is what `summary` compares with.
+        ways: by name, or by model and name; the first of each is what `summary` compares with.
         paths: photos; a way gets as many of them as it handles in about `seconds`, all at most,
             in numbers that keep every CPU busy to the end.
         rounds: how often each way has its turn.
@@ -115,7 +146,7 @@ def race(
             took = duration(way, few)
         counts[name] = unit * max(1, round(seconds * len(few) / took / unit))
     turns = [(row, name) for row in range(rounds) for name in ways]
-    measured = pd.DataFrame(index=range(rounds), columns=list(ways), dtype=float)
+    measured = pd.DataFrame(index=range(rounds), columns=pd.Index(list(ways)), dtype=float)
     for row, name in track(turns, total=len(turns), unit="turns", label="race"):
         some = paths[: counts[name]]
         measured.loc[row, name] = len(some) / duration(ways[name], some)

@@ -8,6 +8,7 @@ import pytest
 from helpers import path_store, plots, search, vector_store
 from helpers.datasets import open_dataset
 from helpers.hits import ranking_rows
+from helpers.images import thumbnail
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis
 from helpers.settings import TutorialError, resolve
@@ -110,7 +111,7 @@ def test_each_panel_shows_its_own_models_results(stores):
         row = [axes for axes in panels if axes.get_gid().startswith(f"{title}/")]
         for axes, hit in zip(row, hits, strict=True):
             shown = axes.get_images()[0].get_array()
-            assert np.array_equal(shown, plots.thumbnail(photos[hit.id]))
+            assert np.array_equal(shown, thumbnail(photos[hit.id], (160, 120)))
             assert f"{hit.distance:.3f}" in axes.get_title()
         assert title in {text.get_text() for text in row[0].texts}
 

@@ -1,9 +1,13 @@
 """The split of the cosine adds up; regions and masks land on the right cells."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import TutorialError
+from helpers.datasets import ImageDataset, ImageRecord
+from helpers.datasets.records import Annotation
+from helpers.models import PRESETS, embedding_model
 from helpers.study import explanation as ex
 
 POOLINGS = ["max", "average", "gem"]
@@ -150,11 +154,13 @@ def test_box_is_cut_at_the_photo():
 
 def test_centre_crop_is_what_a_cropping_recipe_shows():
     mask = ex.box_mask([0, 0, 80, 480], (640, 480))  # the strip left of the centre square
-    cropped = ex.centre_crop(mask)
+    cropping, whole = PRESETS["recommended"]["resnet50"], PRESETS["article"]["resnet50"]
+    assert ex.seen(mask, whole) is mask
+    cropped = ex.seen(mask, cropping)
     assert cropped.shape == (480, 480)
     assert not cropped.any()
-    assert ex.centre_crop(~mask).all()
-    assert ex.centre_crop(mask.T).shape == (480, 480)
+    assert ex.seen(~mask, cropping).all()
+    assert ex.seen(mask.T, cropping).shape == (480, 480)
     with pytest.raises(TutorialError, match="outside what the network sees"):
         ex.region_cells(ex.cell_coverage(cropped, (7, 7)))
 
@@ -185,3 +191,106 @@ def test_share_on_mask_by_hand():
     assert ex.share_on_mask(similarity, coverage) == pytest.approx(0.25 / 0.8)
     assert ex.share_on_mask(similarity, 1 - coverage) == pytest.approx(1 - 0.25 / 0.8)
     assert ex.share_on_mask(np.zeros((2, 2)), coverage) == 0
+
+
+def test_shifted_masks_by_hand():
+    similarity = np.arange(1, 7).reshape(2, 3) / 21
+    one_cell = np.zeros((2, 3))
+    one_cell[0, 1] = 1
+    assert ex.shifted_share(similarity, one_cell) == pytest.approx((1 - 2 / 21) / 5)
+    column = np.zeros((2, 3))
+    column[:, 0] = 1
+    assert ex.shifted_share(similarity, column) == pytest.approx((7 + 9) / 21 / 2)
+    assert np.isnan(ex.shifted_share(similarity, np.ones((2, 3))))
+
+
+def test_partners_share_a_category_where_one_can():
+    similarity = np.array(
+        [[1, 0.9, 0.2, 0.1], [0.9, 1, 0.3, 0.8], [0.2, 0.3, 1, -1], [0.1, 0.8, -1, 1]]
+    )
+    assert ex.partners(similarity, ["a", "b", "a", "c"]).tolist() == [2, 0, 0, 1]
+    assert ex.partners(similarity, [(), (), (), ()]).tolist() == [1, 0, 1, 1]
+
+
+# --- measurements over a dataset; a photo is 4 × 4 pixels and its map has a cell for each ---
+
+SQUASHED = PRESETS["article"]["resnet50"]
+
+
+def annotation(category, bbox):
+    x, y, width, height = bbox
+    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return Annotation(category, bbox, (4, 4), [corners], None)
+
+
+def photos(*contents):
+    """A dataset of photos with these objects each."""
+    records, objects = [], {}
+    for id_, content in enumerate(contents, start=1):
+        labels = frozenset(one.category for one in content)
+        records.append(ImageRecord(id_, None, labels))
+        objects[id_] = tuple(content)
+    return ImageDataset("made", "made", tuple(records), objects=objects)
+
+
+def test_object_shares_by_hand():
+    cup, cat = annotation("cup", (0, 0, 2, 4)), annotation("cat", (0, 0, 4, 4))
+    dataset = photos([cup, cat], [cup], [])
+    maps = np.zeros((3, 4, 4))
+    maps[0, :, :2], maps[0, :, 3] = 3, 2  # 3 : 1 in favour of the left half
+    maps[1] = 1
+    maps[2, 0, 0] = 1
+    table = ex.object_shares(dataset, np.array([1, 0, 0]), maps, SQUASHED)
+    assert table.index.tolist() == [0, 1], "the third photo shows nothing"
+    assert table.loc[0].to_dict() == pytest.approx(
+        {"object": 0.75, "area": 0.5, "shifted": (3 + 2) / 8 / 2, "other photos": (0.5 + 1) / 2}
+    )
+    nothing = ex.object_shares(dataset, np.array([2, 2, 0]), maps, SQUASHED)
+    assert nothing.empty and list(nothing) == list(table)
+
+
+def test_boxes_that_are_compared_are_the_largest_of_shared_categories():
+    small, large = annotation("cup", (0, 0, 1, 1)), annotation("cup", (1, 1, 3, 3))
+    cat, dog = annotation("cat", (0, 0, 2, 2)), annotation("dog", (0, 0, 4, 4))
+    outside = annotation("cat", (9, 9, 2, 2))
+    dataset = photos([large, small, cat, dog], [cat], [small, outside])
+    assert ex.largest_boxes(dataset, [embedding_model("resnet50")]) == [(0, large), (0, cat)]
+
+
+def test_box_search_finds_what_the_box_shows():
+    cup, cat = annotation("cup", (0, 0, 2, 4)), annotation("cat", (2, 0, 2, 4))
+    dataset = photos([cup, cat], [cup], [cat])
+    maps = np.zeros((3, 4, 4, 2))
+    maps[0, :, :2, 0] = maps[1, ..., 0] = 1
+    maps[0, :, 2:, 1] = maps[2, ..., 1] = 1
+    maps[0, 0, 0, 0] = 2  # the whole photo resembles the cup's more
+    vectors = np.stack([ex.pool(one, "average") for one in maps])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    model = embedding_model("vgg16", "recommended")
+    objects = ex.largest_boxes(dataset, [model])
+    table = ex.box_search(dataset, objects, maps, vectors, model.recipe, 1)
+    assert table.loc[0].to_dict() == {ex.WHOLE: 0.5, ex.OWN: 1, ex.OTHER: 0}
+    nothing = ex.box_search(dataset, [], maps, vectors, model.recipe, 1)
+    assert nothing.empty and list(nothing) == list(table)
+
+
+def test_controls_are_compared_where_they_exist():
+    table = pd.DataFrame({"object": [0.5, 0.7, 0.9], "shifted": [0.4, 0.4, np.nan]})
+    pairs = ex.compared({"A": table, "B": table[:1]}, "object", ["shifted"])
+    assert list(pairs["minus shifted"]) == ["A"]
+    assert pairs["minus shifted"]["A"].difference == pytest.approx(0.2)
+
+
+def test_the_summary_is_whole_with_and_without_boxes():
+    model = embedding_model("vgg16")
+    empty = {f"minus {control}": {} for control in (ex.WHOLE, ex.OTHER)}
+    columns = ["object", "area", "shifted", "other photos"]
+    nothing = pd.DataFrame(columns=columns)
+    assert ex.summary([model], empty, {model.title: nothing}) == {"vgg16": {}}
+    shares = pd.DataFrame([[0.5, 0.2, 0.3, 0.4], [0.7, 0.2, np.nan, 0.4]], columns=columns)
+    table = pd.DataFrame({ex.OWN: [1.0, 0.8], ex.WHOLE: [0.5, 0.5], ex.OTHER: [0.1, 0.1]})
+    pairs = ex.compared({model.title: table}, ex.OWN, [ex.WHOLE, ex.OTHER])
+    found = ex.summary([model], pairs, {model.title: shares})["vgg16"]
+    assert found["share_on_object"] == pytest.approx(0.6)
+    assert found["share_under_shifted_masks"] == pytest.approx(0.3)
+    assert found["box_against_other_box"]["difference"] == pytest.approx(0.8)

@@ -8,7 +8,6 @@ import grpc
 import numpy as np
 import pytest
 import redis
-from PIL import Image
 from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
@@ -259,19 +258,6 @@ def test_own_photos_of_the_same_name_are_told_apart(dataset, stores, monkeypatch
         assert widget.photos.query["lines"] == ["Your photo"]
         widget.voting.children[2].click()
     assert len({vote.query for vote in load_votes()}) == 2
-
-
-def test_squares_of_photos_of_the_same_name_are_told_apart(dataset, stores, tmp_path):
-    widget, name = Explorer(dataset), f"{'x' * 251}.jpg"
-    squares = []
-    for folder, colour in (("a", "red"), ("b", "blue")):
-        (tmp_path / folder).mkdir()
-        Image.new("RGB", (8, 4), colour).save(tmp_path / folder / name)
-        squares.append(widget._as_seen(tmp_path / folder / name, crop=True))
-    for square, strongest in zip(squares, (0, 2), strict=True):
-        with Image.open(square) as photo:
-            assert photo.size == (4, 4)
-            assert np.argmax(photo.getpixel((1, 1))) == strongest
 
 
 def test_thumbnail_is_small():

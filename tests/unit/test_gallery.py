@@ -164,8 +164,17 @@ def page(tmp_path_factory):
     (folder / "dot.svg").write_text(DOT)
     for number in (1, 0):
         notebook = nbformat.read(paths[number], as_version=4)
-        pages.write_notebook(folder, pages.notebook_page(notebook, chapters[number]), chapters)
+        written = pages.notebook_page(notebook, chapters[number])
+        skipped = [(folder / "\udcff<b>.cr2", "a RAW photo")] * 1200 if number == 0 else []
+        pages.write_notebook(folder, written, chapters, skipped)
     return parsed(folder / "1_a.html")
+
+
+def test_what_is_left_out_of_the_dataset_can_be_unfolded(page):
+    fold = page.select_one("details.left-out")
+    lines = [line.text for line in fold.select("li")]
+    assert fold.summary.text == "1200 left out of the dataset"
+    assert lines[0] == "'\\udcff<b>.cr2': a RAW photo" and lines[1000:] == ["… and 200 more"]
 
 
 def test_formulas_are_drawn_by_the_browser(page):
@@ -218,6 +227,7 @@ def test_links_come_with_the_pages_they_lead_to(tmp_path):
             pages.write_notebook(tmp_path / "html", page, chapters)
         links = parsed(tmp_path / "html/1_a.html").select("main a[href]")
         assert [link["href"] for link in links] == targets
+        assert not parsed(tmp_path / "html/1_a.html").select("details.left-out")
     back = parsed(tmp_path / "html/2_b.html").select_one("a[rel=prev]")
     assert back["href"] == "1_a.html"
 

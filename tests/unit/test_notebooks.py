@@ -1,14 +1,17 @@
 """The notebooks as committed: executed top to bottom, clean, linked, and alike in form."""
 
-import ast
 import re
-from statistics import median
+import sys
 from xml.etree import ElementTree
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.settings import ROOT
+
+sys.path.append(str(ROOT / "tools"))
+import measure_notebooks  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 QUICK_START, *LESSONS = NOTEBOOKS
@@ -127,17 +130,83 @@ def test_cells_are_short_and_links_lead_somewhere(notebook):
             assert (ROOT / "notebooks" / target).exists(), target
 
 
-def test_the_quick_start_is_short_and_easy_to_read(quick_start):
+def said_of_the_sample(cell):
+    """The sentences about the committed outputs, from "On the sample" to the paragraph's end."""
+    return re.findall(r"(?:^|(?<= ))On the sample.*", cell.source, re.MULTILINE)
+
+
+def numbers(text):
+    """The numbers of a text, as written: 0.66, 79 %, 5 000; none of a name, such as VGG16 or d²."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|(?<=\d)[\u00a0 ](?=\d{3}\b)", "", text)
+    return re.findall(r"(?<![\w@.])\d+(?:\.\d+)?(?: ?%)?(?!\w)", text)
+
+
+def shown(cells):
+    """The numbers in what the cells show: printed, in tables, in the words beside a figure."""
+    texts = []
+    for cell in code(cells):
+        for output in cell.outputs:
+            texts += [output.get("text", ""), *map(str, output.get("data", {}).values())]
+    found = []
+    for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?%?(?!\w)", " ".join(texts)):
+        found.append(float(number.rstrip("%")) / (100 if number.endswith("%") else 1))
+    return found
+
+
+def is_among(number, values):
+    """Whether a number as written, 79 % or 0.66, is one of the values rounded to its digits."""
+    percent = number.endswith("%")
+    digits = number.rstrip("% ")
+    places = len(digits.partition(".")[2])
+    scale = 100 if percent else 1
+    return any(abs(scale * value - float(digits)) <= 0.5001 / 10**places for value in values)
+
+
+def test_numbers_said_of_the_sample_are_in_the_outputs(notebook):
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            for sentence in said_of_the_sample(cell):
+                values = shown(notebook.cells[:place])
+                wrong = [one for one in numbers(sentence) if not is_among(one, values)]
+                assert wrong == [], sentence
+
+
+def test_a_wrong_number_said_of_the_sample_is_noticed():
+    say = "Both. On the sample: 66 % of 5 000 by VGG16, 0.7 at nDCG@10 and 1.25 in `x[3]`."
+    [sentence] = said_of_the_sample(new_markdown_cell(say))
+    assert numbers(sentence) == ["66 %", "5000", "0.7", "1.25"]
+    [cell] = [new_code_cell("", outputs=[new_output("stream", text="66.2% or 0.655, 5000; 0.74")])]
+    assert [one for one in numbers(sentence) if not is_among(one, shown([cell]))] == ["1.25"]
+
+
+@pytest.mark.parametrize(
+    ("source", "nested", "conditional", "count"),
+    [
+        ("[a for a in b]\n!ls {a}\n%time c", 0, 0, 1),
+        ("{a: b for a in c if a}", 0, 1, 1),
+        ("[a for b in c for a in b]", 1, 0, 1),
+        ("sum(max(a for a in b) for b in c)", 1, 0, 2),
+    ],
+)
+def test_dense_cells_are_noticed(source, nested, conditional, count):
+    notebook = new_notebook(cells=[new_code_cell(source)])
+    row = measure_notebooks.measures(notebook)
+    assert (row["nested"], row["conditional dicts"]) == (nested, conditional)
+    assert row["comprehensions / 100 lines"] == round(100 * count / len(source.splitlines()), 1)
+
+
+@pytest.mark.parametrize(("after", "silent"), [("It shows.", 0), ("## Next", 1), (None, 1)])
+def test_a_table_nobody_speaks_about_is_noticed(after, silent):
+    table = new_code_cell("x", outputs=[new_output("display_data", {"text/html": "<table>"})])
+    cells = [table, new_markdown_cell(after) if after else new_code_cell("y")]
+    row = measure_notebooks.measures(new_notebook(cells=cells))
+    assert row["shown, not read aloud"] == silent
+
+
+def test_the_quick_start_is_short(quick_start):
     cells = code(quick_start.cells)
     lines = [list(filter(str.strip, cell.source.splitlines())) for cell in cells]
-    assert len(cells) <= 8 and max(map(len, lines)) <= 6 and median(map(len, lines)) <= 4
-    assert max(len(line) for cell in lines for line in cell) <= 88
-    comprehensions = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-    for cell in cells:
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, comprehensions):
-                inside = [one for one in ast.walk(node) if isinstance(one, comprehensions)]
-                assert inside == [node], ast.unparse(node)
+    assert len(cells) <= 8 and max(map(len, lines)) <= 6
 
 
 def test_the_quick_start_needs_no_server_and_few_photos(quick_start):

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
 
 from helpers import plots
@@ -54,12 +55,25 @@ def test_results_are_only_marked_where_the_query_has_labels(dataset):
         assert (":" in frames) is bool(labels)
 
 
-def test_names_on_a_map_do_not_lie_on_each_other(dataset):
+def test_names_on_a_map_stand_beside_the_photos(dataset):
     places = {"ResNet50": np.zeros((4, 2)), "VGG16": np.eye(4, 2)}
     figure = plots.embedding_maps(places, dataset, [ODD, "cat", "dog", ODD])
     assert ODD in texts(figure)
     for axes in figure.axes:
-        boxes = [text.get_window_extent() for text in axes.texts]
-        assert len(boxes) == 3
-        pairs = [(a, b) for n, a in enumerate(boxes) for b in boxes[:n]]
-        assert not any(a.overlaps(b) for a, b in pairs)
+        names = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
+        assert len(names) == 3
+        assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])
+        pictures = [one for one in axes.artists if isinstance(one, AnnotationBbox)]
+        assert len(pictures) == 4
+        for picture in pictures:
+            assert not picture.get_window_extent().count_overlaps(names)
+
+
+def test_names_on_a_map_that_is_full_of_photos_do_not_lie_on_each_other(dataset):
+    records = dataset.records * 100
+    places = {"ResNet50": np.random.default_rng(0).uniform(size=(400, 2))}
+    kinds = [str(row % 12) for row in range(400)]
+    figure = plots.embedding_maps(places, ImageDataset("full", "full", records), kinds)
+    names = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
+    assert len(names) == 12
+    assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])

@@ -52,7 +52,7 @@ def build(tmp_path, monkeypatch):
 @quick
 @given(st.sets(surrogates.filter(lambda text: text.isprintable()), min_size=2, max_size=20))
 def test_ids_are_positive_63_bit_and_differ_as_the_paths_do(paths):
-    ids = {datasets.folders._path_id(path) for path in paths}
+    ids = {datasets.folders.path_id(path) for path in paths}
     assert len(ids) == len(paths) and all(0 <= id_ < 2**63 for id_ in ids)
 
 
@@ -117,8 +117,9 @@ def test_an_annotation_file_is_read_whole_or_refused_by_name(data):
         except TutorialError as error:
             assert "'instances_val2017.json'" in str(error)
         else:
-            assert set(split.objects) == set(split.file_names)
-            assert all(Path(name).name == name for name in split.file_names.values())
+            assert set(split.objects) == set(split.labels) == set(split.names)
+            assert not any(Path(name).is_absolute() for name in split.names.values())
+            assert all(".." not in Path(name).parts for name in split.names.values())
 
 
 @quick
