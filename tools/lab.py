@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import psutil
+from kernels import kernel_environment
 
-from helpers.neighbours import kernel_environment
 from helpers.services import temporary_services
 from helpers.settings import ROOT, TutorialError, load_settings
 

@@ -19,6 +19,7 @@ import pages
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
+from kernels import kernel_environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
@@ -27,7 +28,6 @@ from helpers import conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS, embedding_model
-from helpers.neighbours import kernel_environment
 from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
@@ -36,7 +36,6 @@ CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
 ARTICLE = ("resnet50", "vgg16")
 QUICK_START = "00_quick_start"
 GALLERY_AFTER = "02_extract_vectors"
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def main() -> int:
@@ -232,7 +231,7 @@ def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
     """The executed notebook, without the traces of this machine or of a kernel's widgets."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET_VIEW, None)
+            output.get("data", {}).pop(pages.WIDGET, None)
     kernel = notebook.metadata.kernelspec
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     nbformat.write(notebook, path)

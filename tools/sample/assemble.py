@@ -84,7 +84,7 @@ def read_mask(scene: dict) -> np.ndarray:
     photo, mask, mark = PHOTOS / f"{name}.jpg", MASKS / f"{name}.png", MASKS / f"{name}.sha256"
     if not (photo.exists() and mask.exists() and mark.exists()):
         sys.exit(f"scene {scene['id']} is not rendered: run render.py first")
-    if mark.read_text() != digest(scene):
+    if mark.read_text(encoding="utf-8") != digest(scene):
         sys.exit(f"scene {scene['id']} has changed since it was rendered: run render.py again")
     with Image.open(mask) as picture:
         return np.asarray(picture)
@@ -148,11 +148,11 @@ def summary(document: dict) -> str:
 
 
 def main() -> None:
-    scenes = json.loads((HERE / "scenes.json").read_text())
+    scenes = json.loads((HERE / "scenes.json").read_text(encoding="utf-8"))
     document = assemble(scenes)
     target = SAMPLE / "annotations" / "instances_sample.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    target.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
     listed = {image["file_name"] for image in document["images"]}
     stray = sorted(p.name for p in PHOTOS.glob("*.jpg") if p.name not in listed)
     if stray:

@@ -561,7 +561,7 @@ def dump(scenes: list[dict]) -> str:
 
 
 def main() -> None:
-    (Path(__file__).resolve().parent / "scenes.json").write_text(dump(table()))
+    (Path(__file__).resolve().parent / "scenes.json").write_text(dump(table()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def main() -> None:
     MASKS.mkdir(parents=True, exist_ok=True)
     folder = arguments.out or PHOTOS
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = json.loads((HERE / "scenes.json").read_text())
+    scenes = json.loads((HERE / "scenes.json").read_text(encoding="utf-8"))
     unknown = set(arguments.only or []) - {scene["id"] for scene in scenes}
     if unknown:
         sys.exit(f"scenes.json has no scene {min(unknown)}: name ids that it has after --only")
@@ -260,14 +260,19 @@ def main() -> None:
             continue
         current = digest(scene)
         done = photo.exists() and mask.exists() and mark.exists()
-        if not arguments.out and not arguments.only and done and mark.read_text() == current:
+        if (
+            not arguments.out
+            and not arguments.only
+            and done
+            and mark.read_text(encoding="utf-8") == current
+        ):
             continue
         start = time.monotonic()
         image, index = draw(scene, arguments.size, arguments.samples)
         photo.write_bytes(jpeg(image))
         if not arguments.out:
             Image.fromarray(index).save(mask)
-            mark.write_text(current)
+            mark.write_text(current, encoding="utf-8")
         print(f"{name} {scene['setting']} {time.monotonic() - start:.1f} s", flush=True)
 
 
