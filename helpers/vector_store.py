@@ -345,40 +345,42 @@ def search(
 ) -> list[list[Hit]]:
     """The `limit` nearest rows to each of `vectors` [m, dim], by (distance, id).
 
-    `exclude` gives one id per query that is no answer to it: the query's own. `filter` is a Milvus
+    `exclude` gives an id per query that is no answer to it: the query's own. `filter` is a Milvus
     expression such as `ARRAY_CONTAINS(labels, {label})`, whose `{name}` placeholders are filled
-    from `filter_params` (strings, numbers, lists of ids). Lists are shorter where the collection
-    has fewer rows, and where an approximate index finds fewer that pass a narrow filter.
-    Raises TutorialError for queries of another dimension than the collection's.
+    from `filter_params` (strings, numbers, lists of ids). An approximate index may find fewer that
+    pass a narrow filter. Raises TutorialError for queries of another dimension.
     """
     vectors = np.asarray(vectors, dtype=np.float32)
     about = client.describe_collection(name)
+    _check_dimension(name, about, vectors)
+    fetched = limit + (exclude is not None)
+    excluded = [None] * len(vectors) if exclude is None else list(map(int, exclude))
+    asked = {
+        "anns_field": "vector",
+        "limit": fetched,
+        "filter": _without_contains(
+            client, name, _with_literals(filter or "", filter_params or {})
+        ),
+        "output_fields": ["path", "labels"],
+        "search_params": {"metric_type": "L2", "params": _search_parameters(about, fetched)},
+        "consistency_level": "Strong",
+    }
+    results: list[list[Hit]] = []
+    step = _queries_per_call(client, name, vectors)
+    for start in range(0, len(vectors), step):
+        block = slice(start, start + step)
+        answers = client.search(name, data=vectors[block], **asked)
+        for answer, own in zip(answers, excluded[block], strict=True):
+            results.append(_hits(answer, limit, own))
+    return results
+
+
+def _check_dimension(name: str, about: Mapping[str, Any], vectors: np.ndarray) -> None:
     if vectors.shape[1] != (dim := _dimension(about)):
         raise TutorialError(
             f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
             f"vectors of dimension {dim}: ask with vectors of the model that filled it."
         )
-    fetched = limit + (exclude is not None)
-    condition = _without_contains(client, name, _filled(filter or "", filter_params or {}))
-    found: list[list[Hit]] = []
-    step = _queries_per_call(client, name, vectors)
-    parameters = {"metric_type": "L2", "params": _search_parameters(about, fetched)}
-    for start in range(0, len(vectors), step):
-        answers = client.search(
-            name,
-            data=vectors[start : start + step],
-            anns_field="vector",
-            limit=fetched,
-            filter=condition,
-            output_fields=["path", "labels"],
-            search_params=parameters,
-            consistency_level="Strong",
-        )
-        found += [
-            _hits(answer, limit, None if exclude is None else int(exclude[query]))
-            for query, answer in enumerate(answers, start=start)
-        ]
-    return found
 
 
 def _search_parameters(about: Mapping[str, Any], limit: int) -> dict[str, int]:
@@ -457,7 +459,7 @@ def check_self_first(
     return len(ids)
 
 
-def _filled(expression: str, values: Mapping[str, Any]) -> str:
+def _with_literals(expression: str, values: Mapping[str, Any]) -> str:
     """The expression with its `{name}` placeholders replaced by quoted literals.
 
     Done here because Milvus Lite 3.2, and Milvus before 2.5, do not fill filter templates.

@@ -56,19 +56,11 @@ def main() -> int:
 def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
     """nDCG@10 of every query under every recipe and network; minutes to hours.
 
-    Vectors are cached as they are computed, so an interrupted study goes on where it stopped.
-
-    Args:
-        dataset: photos with labels; of more than MOST_PHOTOS that many, evenly spread.
-        report: gets a line per network and preparation.
-
-    Returns:
-        What `docs/recipes.json` holds: `dataset`, `date`, `environment`, `metric`, `recipes` (as
-        `label` names them), and per network in `networks` its `weights_sha256` and `scores`, one
-        list over the queries for each recipe.
-
-    Raises:
-        NeedsLabels: no two photos share a category.
+    Vectors are cached as they are computed, so an interrupted study goes on where it stopped. Of
+    more than MOST_PHOTOS photos that many are taken, evenly spread. `report` gets a line per
+    network and preparation. Returns what `docs/recipes.json` holds: per network one list of scores
+    over the queries for each recipe, and what they belong to. Raises NeedsLabels where no two
+    photos share a category.
     """
     photos = dataset.spread(MOST_PHOTOS)
     labels, paths = photos.labels, photos.paths
@@ -87,15 +79,10 @@ def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
         if told:
             report(told)
         found[name].append(scores(name, recipe))
-    of_photos, ids = len(dataset), results.about(dataset)["ids_sha256"]
+    about = {"name": dataset.name, "photos": len(photos), "of_photos": len(dataset)}
     return {
-        "dataset": {
-            "name": dataset.name,
-            "photos": len(photos),
-            "of_photos": of_photos,
-            "queries": len(queries),
-            "ids_sha256": ids,
-        },
+        "dataset": about
+        | {"queries": len(queries), "ids_sha256": results.about(dataset)["ids_sha256"]},
         "date": date.today().isoformat(),
         "environment": results.environment(),
         "metric": f"ndcg@{depth}",
@@ -109,11 +96,8 @@ def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
 
 def passes() -> Iterator[tuple[str, Recipe, str]]:
     """Every network with every recipe, and a line to show where a pass over the photos begins."""
-    started, done, area = (
-        time.monotonic(),
-        0,
-        sum(recipe.input_size**2 for recipe in recipes.RECIPES),
-    )
+    started, done = time.monotonic(), 0
+    area = sum(recipe.input_size**2 for recipe in recipes.RECIPES)
     total = len(NETWORKS) * len(recipes.RECIPES) // len(recipes.POOLINGS)
     for name in NETWORKS:
         begun, seconds_before = 0, time.monotonic() - started

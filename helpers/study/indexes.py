@@ -164,7 +164,7 @@ def _measured(
     """What an index costs to build, and the results and seconds of each query."""
     try:
         with _collection(client, stored.shape[1]):
-            costs = _filled(client, stored, index_type)
+            costs = _build_costs(client, stored, index_type)
             nearest, seconds = zip(*_timed(client, index_type, len(stored), asked), strict=True)
             memory = psutil.Process(server_pid).memory_info().rss / 1e6 if server_pid else None
             return costs | {"server_mb": memory}, nearest, seconds
@@ -211,7 +211,7 @@ def _collection(client: MilvusClient, dimension: int) -> Iterator[None]:
         client.drop_collection(COLLECTION)
 
 
-def _filled(client: MilvusClient, vectors: np.ndarray, index_type: str) -> dict[str, float]:
+def _build_costs(client: MilvusClient, vectors: np.ndarray, index_type: str) -> dict[str, float]:
     """Insert, build, load; returns the seconds of each."""
     started = time.perf_counter()
     _insert(client, vectors)

@@ -120,12 +120,6 @@ def store_with_ray(
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     onnx_path, collection = search.prepare(dataset, model, milvus)
-    settings = load_settings()
-    environment = {
-        "MILVUS_URI": milvus_uri(),
-        "MILVUS_TOKEN": settings.milvus_token or "",
-        "BUILD_DIR": str(settings.build_dir),
-    }
     paths = {id_: relative_path(path) for id_, path in dataset.photos.items()}
     items = [
         {"id": record.id, "path": paths[record.id], "labels": json.dumps(sorted(record.labels))}
@@ -133,7 +127,7 @@ def store_with_ray(
     ]
     stored = ray.data.from_items(items).map_batches(
         Extractor,
-        fn_constructor_args=(str(onnx_path), collection, environment),
+        fn_constructor_args=(str(onnx_path), collection, _worker_environment()),
         batch_size=BATCH_PHOTOS,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )
@@ -142,3 +136,13 @@ def store_with_ray(
     key = path_store.paths_key(dataset.slug, model)
     path_store.save_paths(redis, key, {id_: paths[id_] for id_ in ids})
     return collection, len(ids)
+
+
+def _worker_environment() -> dict[str, str]:
+    """What a worker, on this machine or another, must know of the environment here."""
+    settings = load_settings()
+    return {
+        "MILVUS_URI": milvus_uri(),
+        "MILVUS_TOKEN": settings.milvus_token or "",
+        "BUILD_DIR": str(settings.build_dir),
+    }

@@ -72,7 +72,7 @@ def test_a_tilde_in_a_stored_path_is_a_letter(folder):
 @quick
 @given(st.text(), st.text())
 def test_a_value_in_a_filter_stays_one_literal(value, other):
-    filled = vector_store._filled("path == {a} and path != {b}", {"a": value, "b": other})
+    filled = vector_store._with_literals("path == {a} and path != {b}", {"a": value, "b": other})
     decode = json.JSONDecoder().raw_decode
     value_read, end = decode(filled, len("path == "))
     assert value_read == value

@@ -259,13 +259,9 @@ def main() -> None:
         if arguments.only and scene["id"] not in arguments.only:
             continue
         current = digest(scene)
-        done = photo.exists() and mask.exists() and mark.exists()
-        if (
-            not arguments.out
-            and not arguments.only
-            and done
-            and mark.read_text(encoding="utf-8") == current
-        ):
+        wanted = arguments.out or arguments.only
+        drawn = photo.exists() and mask.exists() and mark.exists()
+        if not wanted and drawn and mark.read_text(encoding="utf-8") == current:
             continue
         start = time.monotonic()
         image, index = draw(scene, arguments.size, arguments.samples)
