@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pi_heif
@@ -92,27 +93,32 @@ def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
     path = Path(path)
     # A decoder fed damaged bytes raises nearly anything: OSError, SyntaxError, struct.error, …
     try:
-        try:
-            return _decode(path, at_least)
-        except Exception:
-            content = mended(path.read_bytes())
-            if content is None:
-                raise
+        # From an open file: those it opens by path Pillow may map, and scrambles turned grey TIFFs.
+        with path.open("rb") as file:
+            try:
+                return _decode(file, at_least)
+            except Exception:
+                content = mended(path.read_bytes())
+                if content is None:
+                    raise
         return _decode(io.BytesIO(content), at_least)
     except Exception as error:
         raise UnusablePhoto(path, *_reason(path, error)) from error
 
 
-def _decode(source: Path | io.BytesIO, at_least: int | None) -> tuple[Image.Image, int]:
+def _decode(source: BinaryIO, at_least: int | None) -> tuple[Image.Image, int]:
     with Image.open(source, formats=FORMATS) as photo:
         if at_least:
             photo.draft(None, (at_least, at_least))
+        # TIFF and HEIC come out of the decoder upright, and then say that they are.
+        before = _orientation(photo) if photo.format == "TIFF" else 1
+        before = photo.info.get("original_orientation") or before
         photo.load()
         orientation = _orientation(photo)
         photo = _to_rgb(photo)
     if orientation > 1:
         photo = Image.fromarray(np.ascontiguousarray(upright(np.asarray(photo), orientation)))
-    return photo, orientation
+    return photo, max(orientation, before)
 
 
 def _orientation(photo: Image.Image) -> int:
@@ -158,13 +164,19 @@ def upright_box(
     return (x, y, width, height) if orientation < 5 else (y, x, height, width)
 
 
-def load_pixels(path: Path, size: int, resize: str = "nearest", crop: bool = False) -> np.ndarray:
+def load_pixels(
+    path: Path,
+    size: int,
+    resize: str = "nearest",
+    crop: bool = False,
+    shorter_side: int | None = None,
+) -> np.ndarray:
     """Read a photo as a square: uint8 [size, size, 3], RGB.
 
     `crop=False` squashes the whole photo; `crop=True` keeps its aspect: the shorter side becomes
-    `size` pixels and the centre of the longer one is kept. `resize` is `nearest`, `bilinear`,
-    `bicubic` or `lanczos`; all but the first average over all source pixels when they shrink
-    (antialiasing).
+    `shorter_side` pixels (`size` unless given) and the centre is kept. `resize` is `nearest`,
+    `bilinear`, `bicubic` or `lanczos`; all but the first average over all source pixels when they
+    shrink (antialiasing).
     `load_pixels(path, 224)` equals Keras' `load_img(path, target_size=(224, 224))`.
 
     A JPEG at least four times as large as needed on both sides is decoded at a fraction of its
@@ -175,9 +187,11 @@ def load_pixels(path: Path, size: int, resize: str = "nearest", crop: bool = Fal
     """
     if resize not in RESIZE:
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
-    photo = open_photo(path, None if resize == "nearest" else SCALED_DECODE * size)
+    shorter_side = shorter_side or size
+    photo = open_photo(path, None if resize == "nearest" else SCALED_DECODE * shorter_side)
     if crop:
-        photo = ImageOps.fit(photo, (size, size), RESIZE[resize])
+        edge = (1 - size / shorter_side) / 2  # of the shorter side, cut off at both ends
+        photo = ImageOps.fit(photo, (size, size), RESIZE[resize], bleed=edge)
     else:
         photo = photo.resize((size, size), RESIZE[resize])
     return np.array(photo)

@@ -29,7 +29,6 @@ from helpers.datasets import ImageDataset, ImageRecord
 from helpers.files import locked, written_whole
 from helpers.hits import ranked_hits
 from helpers.images import thumbnail
-from helpers.settings import display_path
 
 TEMPLATES = Path(__file__).parent / "templates"
 PHOTO_SIZE = (192, 144)
@@ -97,6 +96,8 @@ def chapter(path: Path) -> Chapter:
 def notebook_page(notebook: nbformat.NotebookNode, chapter: Chapter) -> Page:
     """The page of an executed notebook, not yet written."""
     body = notebook_body(notebook, chapter.folder)
+    for link in body.select("a[href$='.md']:not([href*='//'])"):
+        del link["href"]  # the page is read where the repository may not be
     suffix = ".ipynb"
     links = [
         (link, link["href"].removesuffix(suffix))
@@ -138,7 +139,7 @@ def write_notebook(
         following=next((one for one in after if one.stem in there), None),
         contents=page.contents,
         body=Markup(page.body),
-        left_out=[f"{display_path(path)!r}: {reason}" for path, reason in skipped],
+        left_out=[f"{'/'.join(path.parts[-2:])!r}: {reason}" for path, reason in skipped],
         code_styles=code_styles(),
     )
 

@@ -1,6 +1,7 @@
 """Figures on labels as they come: none, odd ones, many at one place."""
 
 import io
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,34 @@ def test_results_are_only_marked_where_the_query_has_labels(dataset):
         assert (":" in frames) is bool(labels)
 
 
+def test_the_searched_part_is_drawn_on_the_whole_query(dataset):
+    tall = dataset.paths[0]
+    Image.new("RGB", (60, 120)).save(tall)
+    hits = [Hit(1, 0.5, 1, "1.png", frozenset())]
+    box = (0.25, 0.5, 0.5, 0.25)
+    figure = plots.side_by_side(tall, frozenset(), {"VGG16": hits}, dataset.photos, box)
+    query = figure.axes[0]
+    height, width = query.images[0].get_array().shape[:2]
+    assert height == 2 * width
+    drawn = query.patches[-1]
+    place = (drawn.get_x(), drawn.get_y(), drawn.get_width(), drawn.get_height())
+    assert place == pytest.approx((width / 4, height / 2, width / 2, height / 4))
+
+
+def test_a_comparison_says_in_words_what_it_shows(dataset):
+    hits = [Hit(1, 0.5, 1, "", frozenset({"cat"})), Hit(2, 0.6, 2, "", frozenset({"dog", "cup"}))]
+    results = {"ResNet50": hits, "VGG16": hits[1:]}
+    said = plots.matching(frozenset({"cat", "cup"}), results)
+    assert said == "Results for cat, cup; matching: ResNet50 2 of 2, VGG16 1 of 1"
+    assert plots.matching(frozenset(), results) == "Results of ResNet50 and VGG16"
+
+
+def test_the_chart_of_operators_shows_the_most_frequent_of_both_files():
+    counts = {"ResNet50": Counter(Conv=9, Add=5, Pad=1), "VGG16": Counter(Conv=3, MaxPool=4)}
+    shown = texts(plots.operators(counts, most=3))
+    assert [text for text in shown if text.isalpha()] == ["Conv", "Add", "MaxPool"]
+
+
 def test_names_on_a_map_stand_beside_the_photos(dataset):
     places = {"ResNet50": np.zeros((4, 2)), "VGG16": np.eye(4, 2)}
     figure = plots.embedding_maps(places, dataset, [ODD, "cat", "dog", ODD])
@@ -77,3 +106,32 @@ def test_names_on_a_map_that_is_full_of_photos_do_not_lie_on_each_other(dataset)
     names = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
     assert len(names) == 12
     assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])
+
+
+def test_a_difference_that_may_be_none_has_a_hollow_mark():
+    rows, columns = ["sure", "unsure"], ["difference", "low", "high"]
+    table = pd.DataFrame([[0.2, 0.1, 0.3], [0.1, -0.1, 0.3]], index=rows, columns=columns)
+    for zero, hollow in ((True, [1]), (False, [])):
+        figure = study_figures.intervals({"": table}, "difference", zero=zero)
+        marks = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+        assert [y for line in marks for y in line.get_ydata()] == hollow
+        assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == rows
+
+
+def test_six_models_are_told_apart_by_colour_and_mark():
+    table = pd.DataFrame([[0.2, 0.1, 0.3]], index=["nDCG"], columns=["mean", "low", "high"])
+    titles = ["ResNet50", "VGG16", "EfficientNet-Lite0", "mine", "yours", "theirs"]
+    figure = study_figures.intervals(dict.fromkeys(titles, table), "score")
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == titles
+    assert len({plots.colour(title, place) for place, title in enumerate(titles)}) == 6
+    markers = {line.get_marker() for line in figure.axes[0].lines} - {"|", "_", "None", ""}
+    assert len(markers) == 6
+
+
+def test_the_ladder_states_every_score_and_what_it_costs():
+    rungs = pd.DataFrame({"mean": [0.4, 0.5], "low": 0.3, "high": 0.6, "gflop": [7.7, 17.31]})
+    rungs.index, rungs["model"] = ["first", "both"], ["ResNet50", ""]
+    written = "".join(texts(study_figures.ladder(rungs, "nDCG@10")))
+    for part in ("first", "both", "0.400", "0.500", "7.7", "17.3", "GFLOP"):
+        assert part in written
