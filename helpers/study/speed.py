@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -17,16 +15,8 @@ import onnx
 import onnxruntime
 import pandas as pd
 
-from helpers.conversion import ensure_onnx, keras_embedder, load_onnx, onnx_model
-from helpers.extraction import (
-    BATCH_SIZE,
-    ahead,
-    embed,
-    extract_many,
-    file_recipe,
-    open_session,
-    share_cpus,
-)
+from helpers.conversion import ensure_onnx, load_onnx, onnx_model
+from helpers.extraction import BATCH_SIZE, embed, extract_many, file_recipe, open_session
 from helpers.images import load_pixels
 from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
 from helpers.progress import track
@@ -35,7 +25,7 @@ Way = Callable[[Sequence[Path]], np.ndarray]
 """From photos to their vectors, float32 [n, d], without any cache."""
 
 ARTICLE = "the article's loop"
-SEVERAL = 32  # photos per call of Keras' predict
+ROOF_SECONDS = 1.0
 
 
 def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
@@ -97,67 +87,6 @@ def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(list(embed(onnx_path, paths)))
 
 
-def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
-    """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
-
-    The photos given to the way are only counted; those of `paths` are used, again and again.
-    """
-    preparation = file_recipe(onnx_path).preparation
-    pixels = np.stack([load_pixels(path, *preparation) for path in paths])
-    batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        count = math.ceil(len(paths) / BATCH_SIZE)
-        workers, threads = share_cpus(count)
-        session = open_session(onnx_path, threads)
-
-        def compute(batch: np.ndarray) -> np.ndarray:
-            return session.run(["embedding"], {"image": batch})[0]
-
-        found = ahead(compute, islice(cycle(batches), count), workers)
-        return np.concatenate(list(found))[: len(paths)]
-
-    return way
-
-
-def keras_predict(name: str) -> Way:
-    """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
-    model = embedding_model(name)
-    network, preparation = keras_embedder(model), model.recipe.preparation
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        found = []
-        for start in range(0, len(paths), SEVERAL):
-            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
-            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
-        return np.concatenate(found)
-
-    return way
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO, which is no requirement, is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def openvino(onnx_path: Path) -> Way:
-    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
-    import openvino as ov
-
-    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    preparation = file_recipe(onnx_path).preparation
-
-    def decode(chunk: Sequence[Path]) -> np.ndarray:
-        return np.stack([load_pixels(path, *preparation) for path in chunk])
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
-        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
-        return np.concatenate(found)
-
-    return way
-
-
 def all_models(onnx_paths: Sequence[Path]) -> Way:
     """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
 
@@ -194,7 +123,6 @@ def race(
     *,
     rounds: int = 3,
     seconds: float = 2.0,
-    progress: bool = True,
 ) -> pd.DataFrame:
     """Photos per second of each way, warmed up, taking turns.
 
@@ -206,7 +134,6 @@ def race(
             in numbers that keep every CPU busy to the end.
         rounds: how often each way has its turn.
         seconds: length of a turn.
-        progress: show a bar where someone is watching.
 
     Returns:
         float64 [rounds, ways]: photos per second, decoding included.
@@ -220,7 +147,7 @@ def race(
         counts[name] = unit * max(1, round(seconds * len(few) / took / unit))
     turns = [(row, name) for row in range(rounds) for name in ways]
     measured = pd.DataFrame(index=range(rounds), columns=pd.Index(list(ways)), dtype=float)
-    for row, name in track(turns, total=len(turns), unit="turns", label="race", enabled=progress):
+    for row, name in track(turns, total=len(turns), unit="turns", label="race"):
         some = paths[: counts[name]]
         measured.loc[row, name] = len(some) / duration(ways[name], some)
     return measured
@@ -286,7 +213,7 @@ def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
     return 2 * products / 1e9
 
 
-def peak_gflops(precision: str = "fp32", seconds: float = 1.0) -> float:
+def peak_gflops(precision: str) -> float:
     """10⁹ operations per second of one large convolution in ONNX Runtime on all CPUs.
 
     3 × 3, from 512 channels to 512, over four maps of 28 × 28: the layer that suits the CPU best
@@ -294,9 +221,7 @@ def peak_gflops(precision: str = "fp32", seconds: float = 1.0) -> float:
     this is the roof of the roofline (Williams, Waterman, Patterson, "Roofline: An Insightful
     Visual Performance Model", 2009) as far as arithmetic is the limit.
 
-    Args:
-        precision: `fp32` or `int8`.
-        seconds: how long to measure; the best of the runs counts, since this is the roof.
+    precision: `fp32` or `int8`. The best of a second's runs counts, since this is the roof.
     """
     photos, side, channels = 4, 28, 512
     random = np.random.default_rng(0)
@@ -313,7 +238,7 @@ def peak_gflops(precision: str = "fp32", seconds: float = 1.0) -> float:
     session = one_node(operator, maps, constants, output)
     session.run(None, {"maps": maps})
     times = []
-    while sum(times) < seconds:
+    while sum(times) < ROOF_SECONDS:
         start = perf_counter()
         session.run(None, {"maps": maps})
         times.append(perf_counter() - start)
