@@ -18,6 +18,7 @@ import onnxruntime
 import pandas as pd
 
 from helpers.conversion import ensure_onnx, keras_embedder, load_onnx, onnx_model
+from helpers.evaluation import PairedDifference, paired_bootstrap
 from helpers.extraction import (
     BATCH_SIZE,
     ahead,
@@ -30,6 +31,7 @@ from helpers.extraction import (
 from helpers.images import load_pixels
 from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
 from helpers.progress import track
+from helpers.quantization import int8_instructions
 
 Way = Callable[[Sequence[Path]], np.ndarray]
 """From photos to their vectors, float32 [n, d], without any cache."""
@@ -226,6 +228,22 @@ def race(
     return measured
 
 
+def one_by_one_over_at_once(do: Callable[[slice], object], count: int, *, rounds: int = 3) -> float:
+    """How many times as long `count` calls for one item each take as one call for all of them.
+
+    `do` is given the slice of the items; the median of the rounds' ratios.
+    """
+    ratios = []
+    for _ in range(rounds):
+        start = perf_counter()
+        for at in range(count):
+            do(slice(at, at + 1))
+        singly = perf_counter()
+        do(slice(0, count))
+        ratios.append((singly - start) / (perf_counter() - singly))
+    return float(np.median(ratios))
+
+
 def duration(way: Way, paths: Sequence[Path]) -> float:
     """Seconds that `way` takes for these photos."""
     start = perf_counter()
@@ -254,10 +272,11 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
-    """Floating-point operations of the network's convolutions for one photo, in units of 10⁹.
+    """Floating-point operations of the network's products for one photo, in units of 10⁹.
 
-    A multiplication and an addition count as two. All but a thousandth of the work lies there.
-    `input_size` in pixels is by default the one that the file's recipe wants.
+    Those of convolutions and matrix products, nearly all of the work; a multiplication and an
+    addition count as two. `input_size` in pixels is by default the one that the file's recipe
+    wants. nan where ONNX cannot tell the size of one of them.
     """
     proto, size = load_onnx(onnx_path), input_size or file_recipe(onnx_path).input_size
     for dim, length in zip(
@@ -265,76 +284,80 @@ def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
     ):
         dim.dim_value = length
     del proto.graph.output[:], proto.graph.value_info[:]
-    graph = onnx.shape_inference.infer_shapes(proto).graph
-    outputs = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in graph.value_info
-    }
-    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
-    products = sum(
-        math.prod(outputs[node.output[0]]) * math.prod(weights[node.input[1]][1:])
-        for node in graph.node
-        if node.op_type == "Conv"
-    )
+    graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in graph.value_info:
+        lengths = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        shapes[value.name] = lengths if all(lengths) else [math.nan]
+    products = 0.0
+    for node in graph.node:
+        left, right = (shapes.get(name, [math.nan]) for name in [*node.input, "", ""][:2])
+        if node.op_type == "Conv":
+            products += math.prod(shapes.get(node.output[0], [math.nan])) * math.prod(right[1:])
+        elif node.op_type in ("MatMul", "Gemm"):
+            products += math.prod(shapes.get(node.output[0], [math.nan])) * left[-1]
     return 2 * products / 1e9
 
 
-def peak_gflops(precision: str = "fp32", seconds: float = 1.0) -> float:
-    """10⁹ operations per second of one large convolution in ONNX Runtime on all CPUs.
+def paired_losses(
+    scores: Mapping[tuple[str, str], np.ndarray],
+) -> dict[str, dict[str, PairedDifference]]:
+    """What INT8 and the recommended recipe change, query by query: per step and model.
 
-    3 × 3, from 512 channels to 512, over four maps of 28 × 28: the layer that suits the CPU best
-    among those tried, also better than a matrix product. A whole network cannot be much faster, so
-    this is the roof of the roofline (Williams, Waterman, Patterson, "Roofline: An Insightful
-    Visual Performance Model", 2009) as far as arithmetic is the limit.
-
-    Args:
-        precision: `fp32` or `int8`.
-        seconds: how long to measure; the best of the runs counts, since this is the roof.
+    scores: per title and variant (`article int8`) a metric of the same queries, float [queries].
     """
-    photos, side, channels = 4, 28, 512
-    random = np.random.default_rng(0)
-    maps = random.integers(0, 100, (photos, channels, side, side))
-    weights = random.integers(0, 100, (channels, channels, 3, 3))
-    if precision == "int8":
-        one, zero = np.float32(1), np.uint8(0)
-        maps = maps.astype(np.uint8)
-        constants = [one, zero, weights.astype(np.int8), one, np.int8(0), one, zero]
-        operator, output = "QLinearConv", onnx.TensorProto.UINT8
-    else:
-        maps, constants = maps.astype(np.float32), [weights.astype(np.float32)]
-        operator, output = "Conv", onnx.TensorProto.FLOAT
-    session = one_node(operator, maps, constants, output)
-    session.run(None, {"maps": maps})
-    times = []
-    while sum(times) < seconds:
-        start = perf_counter()
-        session.run(None, {"maps": maps})
-        times.append(perf_counter() - start)
-    operations = 2 * photos * side**2 * channels**2 * 9
-    return operations / min(times) / 1e9
+    found: dict[str, dict[str, PairedDifference]] = {}
+    for (title, kind), values in scores.items():
+        preset, precision = kind.split()
+        steps = {f"{preset}, INT8 − fp32": f"{preset} fp32"} if precision == "int8" else {}
+        if kind == "recommended fp32":
+            steps["fp32, recommended − article"] = "article fp32"
+        for step, before in steps.items():
+            if (title, before) in scores:
+                pair = paired_bootstrap(values, scores[title, before])
+                found.setdefault(step, {})[title] = pair
+    return found
 
 
-def one_node(
-    operator: str, maps: np.ndarray, constants: Sequence[np.ndarray], output: int
-) -> onnxruntime.InferenceSession:
-    """A session, on all CPUs, that runs one convolution of `maps` with padding 1."""
-    names = [f"constant{number}" for number in range(len(constants))]
-    node = onnx.helper.make_node(operator, ["maps", *names], ["out"], pads=[1] * 4)
-    kind = onnx.helper.np_dtype_to_tensor_dtype(maps.dtype)
-    graph = onnx.helper.make_graph(
-        [node],
-        "yardstick",
-        [onnx.helper.make_tensor_value_info("maps", kind, maps.shape)],
-        [onnx.helper.make_tensor_value_info("out", output, None)],
-        [
-            onnx.numpy_helper.from_array(np.asarray(value), name)
-            for name, value in zip(names, constants, strict=True)
-        ],
-    )
-    opsets = [onnx.helper.make_opsetid("", 18)]
-    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = joblib.cpu_count()
-    return onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+def results_section(
+    models: Sequence[EmbeddingModel],
+    ladder: pd.DataFrame,
+    cost: Mapping[str, Mapping[str, float]],
+    scores: Mapping[tuple[str, str], np.ndarray],
+    files: Mapping[tuple[str, str], Path],
+    one_by_one: Mapping[str, float],
+    provider: str,
+) -> dict:
+    """Section `speed` of results.json, one entry per model.
+
+    ladder: `summary` of every model, indexed by title and way; cost: per title and measure what
+    INT8 changes; scores: nDCG@10 of every query, by title and variant, as are the files.
+    """
+    losses = paired_losses(scores)
+    found: dict = {}
+    for model in models:
+        table = ladder.loc[model.title]
+        mine = {variant: file for (title, variant), file in files.items() if title == model.title}
+        gflop = {each: gflop_per_photo(mine[each.replace("int8", "fp32")]) for each in mine}
+        found[model.name] = {
+            "photos_per_second": table["photos_per_s"].to_dict(),
+            "ratio_to_article_loop": table["ratio"].to_dict(),
+            "gflop_per_photo": next(iter(gflop.values())),
+            "gflop_per_photo_by_variant": gflop,
+            "ndcg@10": {
+                variant: float(np.mean(scores[model.title, variant]))
+                for variant in mine
+                if (model.title, variant) in scores
+            },
+        }
+        for measure, value in cost.get(model.title, {}).items():
+            if measure.startswith("overlap@"):
+                found[model.name]["int8_overlap_at_" + measure.partition("@")[2]] = value
+        for step, pairs in losses.items():
+            if step == "article, INT8 − fp32" and model.title in pairs:
+                found[model.name]["int8_ndcg@10_difference"] = pairs[model.title].difference
+    return found | {
+        "one_by_one_over_at_once": dict(one_by_one),
+        "int8_instructions": int8_instructions() or "none",
+        "execution_provider": provider,
+    }

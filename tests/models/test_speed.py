@@ -1,4 +1,4 @@
-"""The ways that are raced do the same work, and the arithmetic of the roofline is right."""
+"""The ways that are raced do the same work, and a network's operations are counted right."""
 
 import math
 import time
@@ -60,8 +60,3 @@ def test_summary_takes_the_median_of_the_rounds_ratios():
         "high": 20.0,
         "ratio": 3.0,
     }
-
-
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_yardstick_computes(precision):
-    assert 0 < speed.peak_gflops(precision, seconds=0.01) < math.inf
