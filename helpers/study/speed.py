@@ -1,14 +1,11 @@
-"""Ways to turn photos into vectors, raced against each other, and how near to the CPU's limit."""
+"""Ways to turn photos into vectors, raced against each other, and what each step costs."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import joblib
@@ -17,16 +14,13 @@ import onnx
 import onnxruntime
 import pandas as pd
 
-from helpers.conversion import ensure_onnx, keras_embedder, load_onnx, onnx_model
+from helpers.conversion import ensure_onnx, load_onnx
 from helpers.evaluation import PairedDifference, paired_bootstrap
 from helpers.extraction import (
     BATCH_SIZE,
-    ahead,
     embed,
-    extract_many,
     file_recipe,
     open_session,
-    share_cpus,
 )
 from helpers.images import load_pixels
 from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
@@ -37,7 +31,6 @@ Way = Callable[[Sequence[Path]], np.ndarray]
 """From photos to their vectors, float32 [n, d], without any cache."""
 
 ARTICLE = "the article's loop"
-SEVERAL = 32  # photos per call of Keras' predict
 
 
 def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
@@ -97,97 +90,6 @@ def ladder(name: str) -> dict[str, Way]:
 def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     """Small batches on all CPUs, decoded and computed at once: what `extraction.extract` does."""
     return np.concatenate(list(embed(onnx_path, paths)))
-
-
-def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
-    """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
-
-    The photos given to the way are only counted; those of `paths` are used, again and again.
-    """
-    preparation = file_recipe(onnx_path).preparation
-    pixels = np.stack([load_pixels(path, *preparation) for path in paths])
-    batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        count = math.ceil(len(paths) / BATCH_SIZE)
-        workers, threads = share_cpus(count)
-        session = open_session(onnx_path, threads)
-
-        def compute(batch: np.ndarray) -> np.ndarray:
-            return session.run(["embedding"], {"image": batch})[0]
-
-        found = ahead(compute, islice(cycle(batches), count), workers)
-        return np.concatenate(list(found))[: len(paths)]
-
-    return way
-
-
-def keras_predict(name: str) -> Way:
-    """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
-    model = embedding_model(name)
-    network, preparation = keras_embedder(model), model.recipe.preparation
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        found = []
-        for start in range(0, len(paths), SEVERAL):
-            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
-            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
-        return np.concatenate(found)
-
-    return way
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO, which is no requirement, is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def openvino(onnx_path: Path) -> Way:
-    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
-    import openvino as ov
-
-    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    preparation = file_recipe(onnx_path).preparation
-
-    def decode(chunk: Sequence[Path]) -> np.ndarray:
-        return np.stack([load_pixels(path, *preparation) for path in chunk])
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
-        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
-        return np.concatenate(found)
-
-    return way
-
-
-def all_models(onnx_paths: Sequence[Path]) -> Way:
-    """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
-
-    Returns one array [n, all models' numbers]. A photo given twice is computed once, so give each
-    once.
-    """
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        with TemporaryDirectory() as folder:
-            found = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
-            return np.concatenate(found, axis=1)
-
-    return way
-
-
-def ladder_of_all(names: Sequence[str]) -> dict[str, Way]:
-    """Several models over the same photos: the article's loop for each, then one pass for all."""
-    fp32 = [onnx_model(name) for name in names]
-    int8 = [onnx_model(name, precision="int8") for name in names]
-
-    def loops(paths: Sequence[Path]) -> np.ndarray:
-        return np.concatenate([article_loop(file, paths) for file in fp32], axis=1)
-
-    return {
-        ARTICLE: loops,
-        "one pass, fp32": all_models(fp32),
-        "one pass, INT8": all_models(int8),
-    }
 
 
 def race(
