@@ -95,9 +95,9 @@ audit: ready  ## known vulnerabilities in the pinned packages
 	@$(PY) -m pip install -q pip-audit==2.10.1
 	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip --strict
 
-fuzz: ready  ## fuzz the readers of annotations and weights, a minute each
+fuzz: ready  ## fuzz the readers of annotations, photos and weights, a minute each
 	@$(PY) -m pip install -q atheris==3.0.0
-	@for reader in annotations weights; do \
+	@for reader in annotations photos weights; do \
 		$(PY) tests/fuzz/fuzz_readers.py $$reader -max_total_time=60 || exit 1; done
 
 stop:  ## stop the embedded Milvus and Redis

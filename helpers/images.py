@@ -36,6 +36,11 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # 178 million
 GREY_BITS = (8, 10, 12, 14, 16)  # what cameras and scanners put into 16
 
+# First bytes of most of these.
+PHOTO_START = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(hei|hev|mif1|avi[fs])",
+    re.DOTALL,
+)
 # First bytes of what is not read → what it is, and the way out.
 OTHERS = {
     rb"\s*<(!doctype\s+)?html": ("an HTML page", "download the photo itself"),
@@ -207,11 +212,15 @@ def _reason(path: Path, error: Exception) -> tuple[str, str]:
     if path.stat().st_size == 0:
         return "it is empty", "copy it again from where it comes from"
     if not isinstance(error, UnidentifiedImageError):
-        return f"it is damaged: {error or type(error).__name__}", "put an intact copy in its place"
+        what = " ".join(str(error).split()) or type(error).__name__
+        return f"it is damaged: {what}", "put an intact copy in its place"
     with path.open("rb") as file:
         head = file.read(512)
     for first_bytes, (kind, way_out) in OTHERS.items():
         if re.match(first_bytes, head, re.DOTALL | re.IGNORECASE):
             return f"it is {kind}", way_out
+    if PHOTO_START.match(head):
+        kind = "it is damaged, or of a kind that is not read here"
+        return kind, "put an intact copy or a JPEG in its place"
     formats = ", ".join(FORMATS)
     return f"it is not an image in a format read here ({formats})", "save it in one of them"

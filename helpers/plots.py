@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.ticker
 import numpy as np
+import pandas as pd
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -76,9 +77,15 @@ def colour(title: str, position: int = 0) -> str:
     return COLOURS.get(title, CYCLE[(position + 2) % len(CYCLE)])
 
 
-def tile(axes: Axes, path: Path, title: str, *, frame: str, style: str = "-") -> None:
-    """One photo with a title and a frame; the frame's style says what its colour says."""
-    image = np.asarray(thumbnail(path, (160, 120)))
+def tile(
+    axes: Axes, path: Path, title: str, *, frame: str, style: str = "-",
+    box: Sequence[float] | None = None,
+) -> None:  # fmt: skip
+    """One photo with a title and a frame; the frame's style says what its colour says.
+
+    With a `box`, as `side_by_side` takes it, the whole photo is seen and the box drawn on it.
+    """
+    image = np.asarray(thumbnail(path, (160, 120), crop=box is None))
     height, width = image.shape[:2]
     axes.imshow(image)
     axes.set_title(title, fontsize=8, pad=3, parse_math=False)  # a category may hold $
@@ -88,16 +95,26 @@ def tile(axes: Axes, path: Path, title: str, *, frame: str, style: str = "-") ->
             (0, 0), width - 1, height - 1, fill=False, ec=frame, lw=3, ls=style, clip_on=False
         )
     )
+    if box is not None:
+        x, y, wide, high = np.array(box) * (width, height, width, height)
+        for line in ({"ec": "black", "lw": 4}, {"ec": "white", "lw": 2}):
+            axes.add_patch(Rectangle((x, y), wide, high, fill=False, **line))
 
 
 def photo_grid(dataset: ImageDataset, records: Sequence[ImageRecord], columns: int = 8) -> Figure:
     """Photos with their categories, row by row."""
-    rows = -(-len(records) // columns)
+    titles = [names(record.labels) for record in records]
+    return titled_photos([record.path for record in records], titles, columns)
+
+
+def titled_photos(paths: Sequence[Path], titles: Sequence[str], columns: int) -> Figure:
+    """Photos, row by row, each under its title."""
+    rows = -(-len(paths) // columns)
     figure = Figure(figsize=(1.55 * columns, 1.5 * rows), layout="constrained", dpi=80)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, record in zip(panels, records, strict=False):
-        tile(axes, record.path, names(record.labels), frame="white")
-    for axes in panels[len(records) :]:
+    for axes, path, title in zip(panels, paths, titles, strict=False):
+        tile(axes, path, title, frame="white")
+    for axes in panels[len(paths) :]:
         axes.set_axis_off()
     return figure
 
@@ -107,11 +124,11 @@ def names(labels: frozenset[str], width: int = 24) -> str:
     return textwrap.shorten(", ".join(sorted(labels)) or "no label", width, placeholder=" …")
 
 
-def operators(counts: Mapping[str, Counter]) -> Figure:
-    """How often each ONNX operator occurs, one bar per network."""
+def operators(counts: Mapping[str, Counter], most: int = 6) -> Figure:
+    """How often the most frequent ONNX operators occur, one bar per network."""
     total = sum(counts.values(), Counter())
-    kinds = sorted(total, key=lambda kind: (-total[kind], kind))
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    kinds = [kind for kind, _ in total.most_common(most)]
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / len(counts)
     for number, (title, counted) in enumerate(counts.items()):
@@ -122,7 +139,7 @@ def operators(counts: Mapping[str, Counter]) -> Figure:
         axes.bar_label(bars, padding=2, fontsize=8)
     axes.set_yticks(np.arange(len(kinds)) + height * (len(counts) - 1) / 2, kinds)
     axes.invert_yaxis()
-    axes.set(xlabel="nodes in the graph", title="What the two ONNX files are made of")
+    axes.set(xlabel="nodes in the graph", title=f"The {len(kinds)} most frequent operators")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower right")
     return figure
@@ -246,6 +263,7 @@ def side_by_side(
     labels: frozenset[str],
     results: Mapping[str, Sequence[Hit]],
     photos: Mapping[int, Path],
+    box: Sequence[float] | None = None,
 ) -> Figure:
     """A query and one row of results per model; results that share a category are marked.
 
@@ -254,6 +272,7 @@ def side_by_side(
         labels: its categories; empty if unknown, then nothing is marked.
         results: hits per model title.
         photos: the photo of each id.
+        box: the part of the query that was searched: x, y, width, height as shares of the photo's.
     """
     columns = max(map(len, results.values()))
     figure = Figure(
@@ -261,7 +280,8 @@ def side_by_side(
     )
     grid = figure.add_gridspec(len(results), columns + 1)
     axes = figure.add_subplot(grid[:, 0])
-    tile(axes, query, f"query\n{names(labels, 20)}" if labels else "query", frame="black")
+    title = f"query\n{names(labels, 20)}" if labels else "query"
+    tile(axes, query, title, frame="black", box=box)
     for row, (title, hits) in enumerate(results.items()):
         for column, hit in enumerate(hits, start=1):
             axes = figure.add_subplot(grid[row, column])
@@ -277,10 +297,22 @@ def side_by_side(
             axes.set_gid(f"{title}/{hit.rank}/{hit.id}")
             if column == 1:
                 axes.text(
-                    -0.08, 0.5, title, transform=axes.transAxes, rotation=90, va="center",
-                    ha="right", weight="bold", color=colour(title, row),
+                    -0.1, 0.5, title, transform=axes.transAxes, rotation=90, va="center",
+                    ha="right", weight="bold", color="white",
+                    bbox={"fc": colour(title, row), "ec": "none", "pad": 3},
                 )  # fmt: skip
     return figure
+
+
+def matching(labels: frozenset[str], results: Mapping[str, Sequence[Hit]]) -> str:
+    """In words what `side_by_side` shows: the query, and how many results of each model match."""
+    if not labels:
+        return "Results of " + " and ".join(results)
+    counts = [
+        f"{title} {sum(bool(hit.labels & labels) for hit in hits)} of {len(hits)}"
+        for title, hits in results.items()
+    ]
+    return f"Results for {names(labels)}; matching: {', '.join(counts)}"
 
 
 def distances(nearest: Mapping[str, np.ndarray], pairs: Mapping[str, np.ndarray]) -> Figure:
@@ -292,7 +324,7 @@ def distances(nearest: Mapping[str, np.ndarray], pairs: Mapping[str, np.ndarray]
     """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     top = 1.05 * max(values.max() for values in pairs.values())
-    bins = np.linspace(0, top, 60)
+    bins = np.linspace(0, top, 40)
     panels = np.atleast_1d(figure.subplots(1, len(pairs), sharex=True))
     for number, (axes, title) in enumerate(zip(panels, pairs, strict=True)):
         shade = colour(title, number)
@@ -326,4 +358,25 @@ def agreement(
     left.legend()
     right.hist(per_query, (np.arange(k + 2) - 0.5) / k, color=COLOURS["match"], ec="white")
     right.set(xlabel=f"overlap@{k} of one query", ylabel="queries", title="Agreement by query")
+    return figure
+
+
+def thresholds(tables: Mapping[str, pd.DataFrame], chosen: Mapping[str, float]) -> Figure:
+    """Precision and recall over the distance up to which two photos count as the same.
+
+    Args:
+        tables: per model `study.copies.threshold_table`'s columns distance, precision, recall.
+        chosen: per model the distance to mark.
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(tables), sharex=True, sharey=True))
+    for number, (axes, (title, table)) in enumerate(zip(panels, tables.items(), strict=True)):
+        shade = colour(title, number)
+        for column, line in (("precision", "--"), ("recall", "-")):
+            axes.step(
+                table["distance"], table[column], line, color=shade, label=column, where="post"
+            )
+        axes.axvline(chosen[title], color="black", lw=1, ls=":", label=f"{chosen[title]:.2f}")
+        axes.set(title=title, xlabel="squared L2 distance", ylim=(0, 1.03))
+        axes.legend(loc="lower right")
     return figure

@@ -58,7 +58,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
                 f"The sample photos are not in {display_path(folder)!r}: restore the folder from "
                 "the tutorial's repository, or unset DATA_DIR."
             )
-        return open_folder(folder, name="sample", slug="sample")
+        return open_folder(folder, named="sample")
     return open_folder(typed_path(choice))
 
 

@@ -7,25 +7,25 @@ import mmap
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
 from helpers.datasets.masks import is_finite, outline_box
-from helpers.datasets.records import Annotation
+from helpers.datasets.records import Annotation, ImageDataset, ImageRecord, is_id, path_id
 from helpers.images import MOST_PIXELS, upright_box
 from helpers.settings import TutorialError, display_path
 
 # Relative paths of annotation files. All files of the first place that has some are taken.
+# Those of the places marked True are nothing else; the others have to look like COCO's.
 PLACES = (
-    r"(.*/)?annotations/instances[^/]*\.json",  # COCO, CVAT, Datumaro, Ultralytics, Supervisely
-    r"(.*/)?_annotations[^/]*\.json",  # Roboflow
-    r"(.*/)?labels\.json",  # FiftyOne
-    r"(.*/)?result[^/]*\.json",  # Label Studio
-    r".*\.json",
+    (True, r"(.*/)?annotations/instances[^/]*\.json"),  # COCO, CVAT, Datumaro, Supervisely
+    (True, r"(.*/)?_annotations[^/]*\.json"),  # Roboflow
+    (False, r"(.*/)?labels\.json"),  # FiftyOne
+    (False, r"(.*/)?result[^/]*\.json"),  # Label Studio
+    (False, r".*\.(json|JSON)"),
 )
-CERTAIN = 2  # the first places hold nothing else; in the others a file has to look like COCO's
 
 # Where the photos of annotations/instances_{split}.json may be, from the folder that holds both.
 ROOTS = ("{split}", "images/{split}", "{split}/images", "{split}/data", "images", "data", "img", "")
@@ -88,7 +88,6 @@ def read_split(file: Path) -> Split:
     images, categories, annotations = (
         [row for row in section if isinstance(row, dict)] for section in sections
     )
-
     names: dict[int | str, str] = {}
     sizes: dict[int | str, tuple[int, int]] = {}
     for row in images:
@@ -190,89 +189,81 @@ def _box(bbox: object, outline: object, photo_size: tuple[int, int]) -> tuple[fl
 # Which annotation files a folder has, and which photos they mean ------------------------------
 
 
-@dataclass
-class Listed:
-    """A photo as the annotation files of a folder list it."""
+def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset | None, str]:
+    """The photos that annotation files among a folder's files list, and what to say of these files.
 
-    key: int | str
-    labels: frozenset[str]
-    objects: tuple[Annotation, ...]
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What the annotation files of a folder say."""
-
-    photos: dict[str, Listed]
-    """By relative path; also those that are not there."""
-    taken: tuple[str, ...]
-    """Relative paths of the annotation files that were read."""
-    others: tuple[str, ...]
-    """Those in COCO's form that were not."""
-    faults: tuple[tuple[Path, str], ...]
-
-    @property
-    def note(self) -> str:
-        """For the banner: which annotation files count."""
-        told = f"Annotations: {_enumerated(self.taken)}."
-        return told + (f" Not read: {_enumerated(self.others)}." if self.others else "")
-
-
-def read_annotations(folder: Path, names: Iterable[str]) -> Listing | None:
-    """What the annotation files among a folder's files say; None where there are none.
-
-    `names` are relative POSIX paths. Raises TutorialError for an annotation file that cannot be
-    read or is a link out of the folder, and where annotation files list photos, but none that is
-    here.
+    The photos may be missing. `names` are relative POSIX paths. None where no annotation file has
+    photos here. Raises TutorialError for an annotation file that cannot be read or is a link out of
+    the folder, and where those that are certainly meant list only photos that are not here.
     """
-    files = sorted(name for name in names if name.lower().endswith(".json"))
+    files = [name for name in names if name.lower().endswith(".json")]
     missing: list[str] = []
-    for number, place in enumerate(PLACES):
-        splits: dict[str, Split] = {}
-        certain = number < CERTAIN
+    photos: dict[str, dict[int | str, str]] = {}
+    for certain, place in PLACES:
+        splits = {}
         for name in files:
-            if not re.fullmatch(place, name, re.IGNORECASE):
-                continue
-            if not certain and not _looks_like_coco(folder / name):
-                continue
-            _check_inside(folder / name, folder)
-            try:
-                splits[name] = read_split(folder / name)
-            except NotCoco:
-                if certain:
-                    raise
-        found = _photos(splits, names)
-        if found:
-            others = [name for name in files if name not in found]
-            return Listing(
-                _merged([(splits[name], places) for name, places in found.items()]),
-                tuple(found),
-                tuple(name for name in others if _looks_like_coco(folder / name)),
-                tuple(
-                    (splits[name].file, reason) for name in found for reason in splits[name].faults
-                ),
-            )
+            if re.fullmatch(place, name) and (certain or _looks_like_coco(folder / name)):
+                _check_inside(folder / name, folder)
+                try:
+                    splits[name] = read_split(folder / name)
+                except NotCoco:
+                    if certain:
+                        raise
+        photos = _photos(splits, names) if splits else {}
+        if photos:
+            break
         missing += splits if certain else []
-    if missing:
+    if missing and not photos:
         raise TutorialError(
             f"None of the photos that {display_path(folder / missing[0])!r} lists is in "
             f"{folder.name!r}: add them, or move that file away to read the photos without it."
         )
-    return None
+    others = [name for name in files if name not in photos and _looks_like_coco(folder / name)]
+    told = {"Annotations": list(photos), "Annotations not read": others}
+    note = " ".join(f"{what}: {_enumerated(which)}." for what, which in told.items() if which)
+    read = [(splits[name], places) for name, places in photos.items()]
+    return (_unchecked(folder, read), note) if read else (None, note)
+
+
+def _unchecked(folder: Path, read: Sequence[tuple[Split, Mapping[int | str, str]]]) -> ImageDataset:
+    """Every photo once, with what its rows in all annotation files say.
+
+    Ids that cannot be those of records, or start again in every file, are made of the paths.
+    """
+    keys: dict[str, int | str] = {}
+    labels: dict[str, frozenset[str]] = {}
+    objects: dict[str, tuple[Annotation, ...]] = {}
+    for split, places in read:
+        for key, name in places.items():
+            keys.setdefault(name, key)
+            labels[name] = labels.get(name, frozenset()) | split.labels[key]
+            known = objects.get(name, ())
+            objects[name] = known + tuple(one for one in split.objects[key] if one not in known)
+    if all(map(is_id, keys.values())) and len(set(keys.values())) == len(keys):
+        keys = dict(sorted(keys.items(), key=lambda item: item[1]))
+    else:
+        keys = {name: path_id(name) for name in sorted(keys)}
+    return ImageDataset(
+        name=folder.name,
+        slug="",
+        records=tuple(ImageRecord(key, folder / name, labels[name]) for name, key in keys.items()),
+        skipped=tuple((split.file, fault) for split, _ in read for fault in split.faults),
+        objects={key: objects[name] for name, key in keys.items()},
+    )
 
 
 def _looks_like_coco(file: Path) -> bool:
     """Whether a file has the keys of COCO's form somewhere, in UTF-8 or UTF-16."""
-    if not file.is_file() or file.stat().st_size == 0:
-        return False
     keys = ('"images"', '"annotations"', '"categories"')
     try:
+        if not file.is_file() or file.stat().st_size == 0:
+            return False
         with (
             file.open("rb") as source,
-            mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as all_,
+            mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
             return any(
-                all(all_.find(key.encode(encoding)) >= 0 for key in keys)
+                all(content.find(key.encode(encoding)) >= 0 for key in keys)
                 for encoding in ("utf-8", "utf-16-le", "utf-16-be")
             )
     except OSError:
@@ -287,61 +278,46 @@ def _check_inside(path: Path, folder: Path) -> None:
         )
 
 
-def _photos(splits: Mapping[str, Split], names: Iterable[str]) -> dict[str, dict[int | str, str]]:
+def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict[int | str, str]]:
     """Annotation file → key → relative path, of those files some of whose photos are here.
 
-    They are below the root where most of them are; where none has any, a photo is the file of its
-    name, if only one is called so and no other annotation file lists it.
+    They are below the root where most of them are. Where no root has any, a photo is the file of
+    its name, if only one is called so and no other annotation file lists it.
     """
-    here = Names(names) if splits else Names(())
-    found, claimed = {}, set()
-    for name, split in splits.items():
-        parent = PurePosixPath(name).parent
-        base = parent.parent if parent.name.lower() == "annotations" else parent
-        stem = re.sub(r"^(instances|person_keypoints|annotations?)_", "", PurePosixPath(name).stem)
-        places: dict[int | str, str] = {}
-        best = base / stem
-        for root in (base / root.format(split=stem) for root in ROOTS):
-            under = {key: here.find(root, file_name) for key, file_name in split.names.items()}
-            under = {key: path for key, path in under.items() if path}
-            if len(under) > len(places):
-                places, best = under, root
-            if len(under) == len(split.names):
-                break
-        found[name] = places
-        claimed |= set(places.values())
-        if places:
-            found[name] |= {
-                key: (best / file_name).as_posix()
-                for key, file_name in split.names.items()
-                if key not in places
-            }
-    for name, split in splits.items():
-        if not found[name]:
-            alone = {key: here.alone(file_name) for key, file_name in split.names.items()}
-            found[name] = {key: path for key, path in alone.items() if path not in claimed | {None}}
-    return {name: places for name, places in found.items() if places}
+    exact = set(names)
+    folded = _unique((_fold(name), name) for name in names)
+    alone = _unique((_fold(PurePosixPath(name).name), name) for name in names)
 
-
-class Names:
-    """The files of a folder, to be found by the names that annotation files give them."""
-
-    def __init__(self, names: Iterable[str]):
-        self.exact = set(names)
-        self.folded = _unique((_fold(name), name) for name in self.exact)
-        self.last = _unique((_fold(PurePosixPath(name).name), name) for name in self.exact)
-
-    def find(self, root: PurePosixPath, name: str) -> str | None:
-        """The file called so below `root`, in any letter case and Unicode form; None if not."""
+    def find(root: PurePosixPath, name: str) -> str | None:
         for written in dict.fromkeys((name, name.replace("\\", "/"), unquote(name))):
             path = (root / written).as_posix()
-            if found := path if path in self.exact else self.folded.get(_fold(path)):
-                return found
+            if here := path if path in exact else folded.get(_fold(path)):
+                return here
         return None
 
-    def alone(self, name: str) -> str | None:
-        """The only file of this name in any folder."""
-        return self.last.get(_fold(PurePosixPath(unquote(name).replace("\\", "/")).name))
+    found: dict[str, dict[int | str, str]] = {}
+    for name, split in splits.items():
+        path = PurePosixPath(name)
+        base = path.parents[1] if path.parent.name == "annotations" else path.parent
+        part = re.sub("^(instances|person_keypoints)_", "", path.stem)
+        best, places = base / part, {}
+        for root in (base / root.format(split=part) for root in ROOTS):
+            here = {key: find(root, written) for key, written in split.names.items()}
+            here = {key: photo for key, photo in here.items() if photo}
+            if len(here) > len(places):
+                best, places = root, here
+            if len(here) == len(split.names):
+                break
+        if places:
+            found[name] = {key: (best / written).as_posix() for key, written in split.names.items()}
+            found[name] |= places
+    claimed = {photo for places in found.values() for photo in places.values()}
+    for name in splits.keys() - found.keys():
+        last = {key: re.split(r"[/\\]", unquote(n))[-1] for key, n in splits[name].names.items()}
+        here = {key: alone.get(_fold(written)) for key, written in last.items()}
+        if places := {k: photo for k, photo in here.items() if photo and photo not in claimed}:
+            found[name] = places
+    return {name: found[name] for name in splits if name in found}
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
@@ -356,21 +332,7 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _merged(splits: Iterable[tuple[Split, Mapping[int | str, str]]]) -> dict[str, Listed]:
-    """Every photo once, with what all its rows in all annotation files say."""
-    photos: dict[str, Listed] = {}
-    for split, places in splits:
-        for key, path in places.items():
-            labels, objects = split.labels[key], split.objects[key]
-            if known := photos.get(path):
-                labels |= known.labels
-                objects = known.objects + tuple(o for o in objects if o not in known.objects)
-                key = known.key
-            photos[path] = Listed(key, labels, objects)
-    return photos
-
-
-def _enumerated(names: tuple[str, ...], most: int = 4) -> str:
+def _enumerated(names: Sequence[str], most: int = 4) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -385,19 +347,18 @@ def fitted(
 
     `shapes` holds height and width of the upright photos, and the EXIF orientation that made them
     so. Tools draw either on the upright photo or on the stored one: the size in the annotation file
-    tells. Where it cannot, the photos of the same file do that can.
+    tells. Where it cannot, the other photos of the file do.
     """
-    rotated = {id_ for id_ in objects if shapes[id_][2] > 1}
     votes: Counter[Path] = Counter()
-    for id_ in rotated:
-        votes.update(_votes(objects[id_], shapes[id_]))
+    for id_, found in objects.items():
+        for one in found:
+            votes[one.file] += _stored(one, *shapes[id_])
     kept, faults = {}, []
     for id_, found in objects.items():
         height, width, orientation = shapes[id_]
-        own = _votes(found, shapes[id_]) if id_ in rotated else {}
         fitting = []
         for one in found:
-            turn = orientation if (own.get(one.file) or votes[one.file]) > 0 else 1
+            turn = orientation if (_stored(one, *shapes[id_]) or votes[one.file]) > 0 else 1
             stored = (width, height) if turn > 4 else (height, width)
             if one.photo_size not in ((0, 0), stored):
                 faults.append((one.file, NO_FRAME))
@@ -414,19 +375,13 @@ def fitted(
     return kept, faults
 
 
-def _votes(found: Iterable[Annotation], shape: tuple[int, int, int]) -> Counter[Path]:
-    """For every annotation file above 0 where it means the stored photo, below for the upright."""
-    height, width, orientation = shape
+def _stored(one: Annotation, height: int, width: int, orientation: int) -> int:
+    """1 where an object was drawn on the photo as stored, -1 on the upright one, 0 if unknown."""
     upright, stored = (height, width), (width, height) if orientation > 4 else (height, width)
-    votes: Counter[Path] = Counter()
-    for one in found:
-        said = one.photo_size
-        if said == (0, 0):
-            votes[one.file] += _fits(one.bbox, stored) - _fits(one.bbox, upright)
-        elif stored != upright:
-            votes[one.file] += (said == stored) - (said == upright)
-    return votes
-
-
-def _fits(box: tuple[float, ...], photo_size: tuple[int, int]) -> bool:
-    return box[0] + box[2] <= photo_size[1] + 1 and box[1] + box[3] <= photo_size[0] + 1
+    if orientation == 1 or upright == stored:
+        return 0
+    if one.photo_size == (0, 0):
+        right, bottom = one.bbox[0] + one.bbox[2], one.bbox[1] + one.bbox[3]
+        fits = [right <= size[1] + 1 and bottom <= size[0] + 1 for size in (stored, upright)]
+        return fits[0] - fits[1]
+    return (one.photo_size == stored) - (one.photo_size == upright)

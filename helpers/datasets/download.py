@@ -17,8 +17,8 @@ from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
 from helpers.datasets.annotations import Split, read_split
-from helpers.datasets.folders import check_photos, checked_dataset, digest, is_id, slug_of
-from helpers.datasets.records import ImageDataset, ImageRecord
+from helpers.datasets.folders import check_photos, checked, digest, slug_of
+from helpers.datasets.records import ImageDataset, ImageRecord, is_id
 from helpers.files import remove_leftovers, written_whole
 from helpers.images import open_photo
 from helpers.neighbours import proxy_variable
@@ -68,17 +68,9 @@ def fetch_coco(
         if not file.is_file():
             _fetch_annotations(session, base_url, file, progress)
         selection = _select(read_split(file), classes, per_class)
-        _, problems = check_photos(folder, selection.paths, slug=selection.slug, progress=progress)
+        _, problems = check_photos(folder, selection, progress=progress)
         _fetch_photos(session, base_url, folder, sorted(problems), progress)
-    return checked_dataset(
-        folder,
-        selection.records,
-        name=selection.name,
-        slug=selection.slug,
-        note=selection.note,
-        objects=selection.objects,
-        progress=progress,
-    )
+    return checked(folder, selection, progress)
 
 
 def _select(split: Split, classes: Sequence[str], per_class: int) -> ImageDataset:

@@ -8,16 +8,17 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
 
-from helpers.datasets.annotations import Listing, fitted, read_annotations
-from helpers.datasets.records import Annotation, ImageDataset, ImageRecord, summary
+from helpers.datasets.annotations import fitted, read_annotations
+from helpers.datasets.records import ImageDataset, ImageRecord, path_id, summary
 from helpers.files import written_whole
-from helpers.images import UnusablePhoto, decode
+from helpers.images import PHOTO_START, UnusablePhoto, decode
 from helpers.progress import track
 from helpers.settings import TutorialError, display_path, load_settings
 
@@ -38,10 +39,6 @@ OTHER_SUFFIXES = {
 KINDS = {suffix: what for what, suffixes in OTHER_SUFFIXES.items() for suffix in suffixes.split()}
 UNNAMED = "a photo without its suffix, to be renamed so that it ends in .jpg or what it is"
 LIKE_A_PHOTO = re.compile("|".join(map(re.escape, PHOTO_SUFFIXES)), re.IGNORECASE)
-FIRST_BYTES = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(hei|hev|mif1|avi[fs])",
-    re.DOTALL,
-)
 
 # Folders that NAS, desktops and photo programs keep beside photos; the name, or the parent's too.
 LEFT_OUT = {
@@ -60,11 +57,12 @@ SPLIT = re.compile(
 )
 
 
-def open_folder(folder: Path, name: str | None = None, slug: str | None = None) -> ImageDataset:
+def open_folder(folder: Path, named: str = "") -> ImageDataset:
     """The photos of a folder, with the labels and objects of its annotation files if it has some.
 
-    Named ones are not asked which annotation files they have. Raises TutorialError for a folder
-    that is not there, cannot be read or has no usable photo, and as `read_annotations` does.
+    `named` is the name of a dataset whose annotation files need not be told. Raises TutorialError
+    for a folder that is not there, cannot be read or has no usable photo, and as `read_annotations`
+    does.
     """
     if not folder.is_dir():
         raise TutorialError(
@@ -73,78 +71,50 @@ def open_folder(folder: Path, name: str | None = None, slug: str | None = None) 
         )
     files, left_out = walk(folder)
     photos = [name for name in files if Path(name).suffix.lower() in PHOTO_SUFFIXES]
-    slug_here = f"{slug_of(folder.name)}_{digest(folder.as_posix())}"
-    listing = read_annotations(folder, files)
-    if listing:
-        records, objects, note = _listed(folder, listing)
-        there = {record.path.parent for record in records}
-        left_out += [
-            (folder / name, UNLISTED)
-            for name in photos
-            if name not in listing.photos and (folder / name).parent in there
-        ]
-        left_out += listing.faults
+    dataset, note = read_annotations(folder, files)
+    if dataset:
+        listed = set(dataset.paths)
+        there = {path.parent for path in listed}
+        paths = [folder / name for name in photos]
+        left_out += [(p, UNLISTED) for p in paths if p.parent in there and p not in listed]
     else:
-        records, note = _labelled(folder, photos)
-        objects = {}
-    return checked_dataset(
-        folder,
-        records,
-        name=name or folder.name,
-        slug=slug or slug_here,
-        note="" if name else note,
-        left_out=left_out,
-        objects=objects,
+        records, about_labels = _labelled(folder, photos)
+        dataset = ImageDataset(folder.name, "", records)
+        note = f"{note} {about_labels}".strip()
+    dataset = replace(
+        dataset,
+        name=named or folder.name,
+        slug=named or f"{slug_of(folder.name)}_{digest(folder.as_posix())}",
+        skipped=(*sorted(left_out), *dataset.skipped),
+        note="" if named else note,
     )
+    return checked(folder, dataset)
 
 
-def _listed(folder: Path, listing: Listing) -> tuple[list[ImageRecord], dict, str]:
-    """Records by id, objects by id, and the note. Ids that cannot be kept are made of the paths."""
-    keys = [photo.key for photo in listing.photos.values()]
-    kept = all(is_id(key) for key in keys) and len(set(keys)) == len(keys)
-    records, objects = [], {}
-    for name, photo in listing.photos.items():
-        id_ = photo.key if kept else path_id(name)
-        records.append(ImageRecord(id_, folder / name, photo.labels))
-        objects[id_] = photo.objects
-    records.sort(key=lambda record: record.id if kept else record.path.as_posix())
-    return records, objects, listing.note
+def _labelled(folder: Path, names: Sequence[str]) -> tuple[tuple[ImageRecord, ...], str]:
+    """Records by relative path, and what to say of the labels, which are the names of folders.
 
-
-def is_id(key: object) -> bool:
-    """Whether an id out of an annotation file can be that of a record."""
-    return type(key) is int and 0 <= key < 2**63
-
-
-def path_id(relative: str) -> int:
-    """Positive 63-bit id of a photo: the first bits of the SHA-256 of its relative path."""
-    return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8]) >> 1
-
-
-def _labelled(folder: Path, names: Sequence[str]) -> tuple[list[ImageRecord], str]:
-    """Records by relative path, and the note. The label is the name of a folder, of one level.
-
-    That level is the deepest at which at least two names hold at least two photos each, else the
-    one with most names; names of splits do not count.
+    They are of one level: the deepest at which at least two names hold at least two photos each,
+    else the one with most names. Names of splits do not count.
     """
     parents = [name.split("/")[:-1] for name in names]
-    counts: list[Counter[str]] = []
+    counts = []  # of every level from the top, name → photos
     for level in range(max(map(len, parents), default=0)):
-        there = (parts[level] for parts in parents if len(parts) > level)
+        there = [parts[level] for parts in parents if len(parts) > level]
         counts.append(Counter(name for name in there if not SPLIT.fullmatch(name)))
-    levels = range(len(counts))
-    several = [n for n in levels if sum(photos > 1 for photos in counts[n].values()) > 1]
-    chosen = several[-1] if several else max(levels, key=lambda n: len(counts[n]), default=0)
-    labels = counts[chosen] if counts else Counter()
-    records = []
-    for name, parts in zip(names, parents, strict=True):
-        own = frozenset(label for label in parts[chosen : chosen + 1] if label in labels)
-        records.append(ImageRecord(path_id(name), folder / name, own))
+    several = [n for n, c in enumerate(counts) if sum(photos > 1 for photos in c.values()) > 1]
+    most = max(range(len(counts)), key=lambda n: len(counts[n]), default=0)
+    level = several[-1] if several else most
+    labels = set(counts[level]) if counts else set()
+    records = tuple(
+        ImageRecord(path_id(name), folder / name, frozenset(parts[level : level + 1]) & labels)
+        for name, parts in zip(names, parents, strict=True)
+    )
     if len(labels) == 1:
-        return records, f"All labels are the same: {next(iter(labels))!r}, the name of a folder."
+        return records, f"All labels are the same: {min(labels)!r}, the name of a folder."
     if any(parents) and not labels:
-        splits = sorted({parts[0] for parts in parents if parts})
-        return records, f"No labels: the folders are named like splits ({', '.join(splits)})."
+        splits = ", ".join(sorted({parts[0] for parts in parents if parts}))
+        return records, f"No labels: the folders are named like splits ({splits})."
     return records, ""
 
 
@@ -228,7 +198,7 @@ def _other_format(path: Path) -> str:
         return ""
     try:
         with path.open("rb") as file:
-            return UNNAMED if FIRST_BYTES.match(file.read(32)) else ""
+            return UNNAMED if PHOTO_START.match(file.read(32)) else ""
     except OSError:
         return ""
 
@@ -246,39 +216,29 @@ def digest(text: str) -> str:
 # Checking ------------------------------------------------------------------------------------
 
 
-def checked_dataset(
-    folder: Path,
-    records: Sequence[ImageRecord],
-    *,
-    name: str,
-    slug: str,
-    note: str = "",
-    left_out: Sequence[tuple[Path, str]] = (),
-    objects: Mapping[int, tuple[Annotation, ...]] | None = None,
-    progress: bool = True,
-) -> ImageDataset:
-    """The dataset of all records whose photo decodes, objects turned as the photos are.
+def checked(folder: Path, dataset: ImageDataset, progress: bool = True) -> ImageDataset:
+    """The dataset with those photos that decode, and its objects turned as the photos are.
 
-    The others join `left_out` as what is `skipped`.
+    Raises TutorialError where no photo is left.
     """
-    shapes, problems = check_photos(folder, [r.path for r in records], slug=slug, progress=progress)
-    usable = tuple(record for record in records if record.path in shapes)
-    skipped = [*problems.items(), *left_out]
+    shapes, problems = check_photos(folder, dataset, progress=progress)
+    usable = tuple(record for record in dataset if record.path in shapes)
+    skipped = (*problems.items(), *dataset.skipped)
     if not usable:
         told = summary(skipped) or "no file in it has a photo's suffix such as .jpg"
         raise TutorialError(
             f"{display_path(folder)!r} holds no usable photo: {told}. Put photos there or set "
             "DATASET to another folder."
         )
-    fitting, faults = fitted(
-        {record.id: (objects or {}).get(record.id, ()) for record in usable},
+    objects, faults = fitted(
+        {record.id: dataset.objects.get(record.id, ()) for record in usable},
         {record.id: shapes[record.path] for record in usable},
     )
-    return ImageDataset(name, slug, usable, (*skipped, *faults), note, fitting)
+    return replace(dataset, records=usable, skipped=(*skipped, *faults), objects=objects)
 
 
 def check_photos(
-    folder: Path, paths: Sequence[Path], *, slug: str, progress: bool
+    folder: Path, dataset: ImageDataset, *, progress: bool
 ) -> tuple[dict[Path, tuple[int, int, int]], dict[Path, str]]:
     """Decode every photo, except those found good and unchanged since.
 
@@ -286,7 +246,7 @@ def check_photos(
     what is wrong. One that failed is looked at again, since what was wrong may leave no trace in
     size and time, as permissions do.
     """
-    cache_file = load_settings().build_dir / "checked" / f"{slug}.json"
+    cache_file = load_settings().build_dir / "checked" / f"{dataset.slug}.json"
     try:
         known = dict(json.loads(cache_file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # never written, or damaged: check everything again
@@ -312,6 +272,7 @@ def check_photos(
         return [*state, photo.height, photo.width, orientation], ""
 
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        paths = dataset.paths
         checks = pool.map(check, paths)
         checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
         results = dict(zip(paths, checks, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,16 @@ class ImageRecord:
     id: int
     path: Path
     labels: frozenset[str]
+
+
+def path_id(relative: str) -> int:
+    """Positive 63-bit id of a photo: the first bits of the SHA-256 of its relative path."""
+    return int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8]) >> 1
+
+
+def is_id(key: object) -> bool:
+    """Whether an id out of an annotation file can be that of a record."""
+    return type(key) is int and 0 <= key < 2**63
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Photos in a stable order: by id in COCO layouts, by relative path in plain folders."""
+    """Photos in a stable order: by the ids of annotation files, or else by relative path."""
 
     name: str
     """As shown to the reader, such as `sample` or `coco-val2017-animals`."""
@@ -167,11 +178,11 @@ class ImageDataset:
 
 
 def summary(skipped: Sequence[tuple[Path, str]]) -> str:
-    """What is left out: of every reason, the most frequent first, one name and how many more."""
+    """What is left out: one name, number and reason, the most frequent reason first."""
     first = {_kind(reason): path.name for path, reason in reversed(skipped)}
     counts = Counter(_kind(reason) for _, reason in skipped).most_common()
     return "; ".join(
-        f"{first[reason]!r}{f' and {count - 1} more' if count > 1 else ''} ({reason})"
+        f"{first[reason]!r}{', …' if count > 1 else ''} ({count} × {reason})"
         for reason, count in counts
     )
 

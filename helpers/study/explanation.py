@@ -13,6 +13,7 @@ defined for features ≥ 0 only, as after the ReLU of both networks.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -112,7 +113,8 @@ def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     """The pixels of a photo that lie in a box: bool [height, width].
 
     box: x, y, width, height in pixels from the photo's upper left corner, COCO's order; what
-    lies outside the photo is cut off. image_size: width, height, Pillow's order.
+    lies outside the photo is cut off, and one within a pixel is that pixel. image_size: width,
+    height, Pillow's order.
     Raises TutorialError when no pixel is left.
     """
     mask = _box_pixels(box, image_size)
@@ -365,10 +367,17 @@ def _box_pixels(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray
     """`box_mask`, but without any pixel where the box has none in the photo."""
     x, y, width, height = box
     mask = np.zeros(image_size[::-1], bool)
-    rows = slice(max(round(y), 0), max(round(y + height), 0))
-    columns = slice(max(round(x), 0), max(round(x + width), 0))
-    mask[rows, columns] = True
+    mask[_pixels(y, height), _pixels(x, width)] = True
     return mask
+
+
+def _pixels(start: float, length: float) -> slice:
+    """The pixels between two places along a side; one within a pixel is that pixel."""
+    first, end = round(start), round(start + length)
+    if first == end and length > 0:
+        first = math.floor(start + length / 2)
+        end = first + 1
+    return slice(max(first, 0), max(end, 0))
 
 
 def _length(vector: np.ndarray) -> float:

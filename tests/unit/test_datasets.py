@@ -182,7 +182,7 @@ def test_broken_photos_are_skipped_with_the_reason(tmp_path):
     assert dataset.reasons == {
         "empty": 1, "damaged": 1, "an HTML page": 1, "not an image in a format read here": 1
     }  # fmt: skip
-    assert dataset.banner().splitlines()[1].startswith("4 left out: 'empty.jpg' (empty); ")
+    assert dataset.banner().splitlines()[1].startswith("4 left out: 'empty.jpg' (1 × empty); ")
     assert str(tmp_path) not in dataset.banner() + "".join(reasons.values())
 
 
@@ -265,7 +265,7 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path):
     dataset = open_dataset(tmp_path / "p")
     assert dataset.paths == [good]
     assert dataset.banner().endswith(
-        "1 left out: '\\udcff.jpg' (a name that is not valid UTF-8, to be renamed)."
+        "1 left out: '\\udcff.jpg' (1 × a name that is not valid UTF-8, to be renamed)."
     )
 
 
@@ -380,7 +380,7 @@ def test_what_cannot_be_used_of_an_annotation_file_is_counted_and_the_rest_is_re
     assert len(dataset) >= 2 and dataset.records[-1] == whole.records[-1]
     assert dataset.annotations(3) == whole.annotations(3)
     assert [kind for kind in dataset.reasons if kind.startswith(reason)]
-    assert f" ({reason}" in dataset.banner()
+    assert f" × {reason}" in dataset.banner()
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_annotations_whose_photos_are_not_there_are_refused_or_not_read(tmp_path
     make_coco(tmp_path / "c", "train2017", ids=(2, 3))
     dataset = open_dataset(folder)
     assert ids(dataset) == [2, 3]
-    assert dataset.note.endswith("Not read: annotations/instances_val2017.json.")
+    assert dataset.note.endswith("Annotations not read: annotations/instances_val2017.json.")
 
 
 @pytest.mark.parametrize("link", ["val2017/000000000001.jpg", "val2017"])

@@ -144,6 +144,12 @@ def test_tiny_box_selects_its_cell():
     assert np.argwhere(ex.region_cells(coverage)).tolist() == [[1, 1]]
 
 
+def test_a_box_within_a_pixel_is_that_pixel():
+    for box in ([3.1, 7.2, 0.3, 0.2], [2.8, 6.8, 0.6, 0.6], [3.6, 7.6, 0.3, 0.3]):
+        assert np.argwhere(ex.box_mask(box, (64, 48))).tolist() == [[7, 3]]
+    assert ex.box_mask([0.1, 0.1, 0.5, 0.5], (1, 1)).all()
+
+
 def test_box_is_cut_at_the_photo():
     mask = ex.box_mask([-10, -10, 20, 15], (64, 48))
     assert mask.sum() == 10 * 5

@@ -1,16 +1,19 @@
 """Every kind of photo file against the pixels it must give."""
 
+import io
+import shutil
 import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image, ImageOps, features
 
 from helpers import TutorialError
-from helpers.images import RESIZE, load_pixels, open_photo
+from helpers.images import RESIZE, load_pixels, open_photo, thumbnail
 
 rng = np.random.default_rng(0)
 RGB = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -186,6 +189,175 @@ def test_phones_photos_are_read(tmp_path, kind, name):
     with Image.open(tmp_path / name) as photo:
         assert photo.format == kind
         np.testing.assert_array_equal(pixels(tmp_path / name), np.asarray(photo.convert("RGB")))
+
+
+def test_heic_is_read_whatever_its_name_says(tmp_path):
+    """`gradient.heic` is the picture below, encoded by pillow-heif, stored turned by 90 degrees."""
+    y, x = np.mgrid[:48, :64]
+    gradient = np.stack([4 * x, 5 * y, 255 - 2 * x - 2 * y], axis=-1)
+    for name in ("a.heic", "b.HEIF", "c.jpg"):
+        shutil.copy(Path(__file__).with_name("gradient.heic"), tmp_path / name)
+        np.testing.assert_allclose(pixels(tmp_path / name), np.rot90(gradient, -1), atol=8)
+    (tmp_path / "half.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:-300])
+    with pytest.raises(TutorialError, match=r"half\.heic.*damaged"):
+        open_photo(tmp_path / "half.heic")
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "it is a JPEG XL image; djxl"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "it is a JPEG 2000 image; save it as JPEG"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "it is a RAW photo; export it"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0", "it is a video; take pictures"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "placeholder of Git LFS.*git lfs pull"),
+        (b"/annex/objects/SHA256E-s9--1f.jpg\n", "placeholder of Git LFS.*git annex get"),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_would_read_it(tmp_path, head, reason):
+    (tmp_path / "a.jpg").write_bytes(head)
+    with pytest.raises(TutorialError, match=reason):
+        open_photo(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_of_fewer_bits_in_sixteen_is_scaled_by_its_range(tmp_path, bits, suffix):
+    grey = np.linspace(0, 2**bits - 1, 48 * 64).astype(np.uint16).reshape(48, 64)
+    path = save(Image.fromarray(grey), tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(pixels(path)[..., 1], grey / (2**bits - 1) * 255, atol=0.5)
+
+
+# Damaged metadata
+
+
+def png_with(chunk, data, *, right_checksum):
+    """A PNG whose second chunk is this one."""
+    plain = io.BytesIO()
+    Image.fromarray(RGB).save(plain, "PNG")
+    checksum = zlib.crc32(chunk + data) ^ (not right_checksum)
+    extra = struct.pack(">I", len(data)) + chunk + data + struct.pack(">I", checksum)
+    return plain.getvalue()[:33] + extra + plain.getvalue()[33:]
+
+
+BOMB = zlib.compress(bytes(70_000_000))
+CHUNKS = {
+    "text": (b"zTXt", b"workflow\0\0" + BOMB, True),
+    "international text": (b"iTXt", b"prompt\0\1\0\0\0" + BOMB, True),
+    "profile": (b"iCCP", b"x\0\0" + BOMB, True),
+    "no profile": (b"iCCP", b"x\0\0nothing", True),
+    "checksum of text": (b"tEXt", b"Comment\0hello", False),
+    "checksum of EXIF": (b"eXIf", b"MM\0*", False),
+    "animation": (b"acTL", b"\0", True),
+}
+
+
+@pytest.mark.parametrize(("chunk", "data", "right"), CHUNKS.values(), ids=CHUNKS)
+def test_damaged_or_huge_metadata_of_a_png_do_not_cost_its_pixels(tmp_path, chunk, data, right):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_with(chunk, data, right_checksum=right))
+    np.testing.assert_array_equal(pixels(path), RGB)
+
+
+def test_an_animated_png_with_a_wrong_checksum_keeps_its_first_frame(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(RGB).save(path, save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    content = path.read_bytes()
+    at = content.index(b"fcTL") + 30  # its checksum
+    path.write_bytes(content[:at] + b"\0\1\2\3" + content[at + 4 :])
+    np.testing.assert_array_equal(pixels(path), RGB)
+
+
+def test_a_png_with_damaged_pixels_is_refused(tmp_path):
+    content = bytearray(png_with(b"tEXt", b"a\0b", right_checksum=False))
+    content[content.index(b"IDAT") + 40] ^= 255
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(TutorialError, match="it is damaged"):
+        open_photo(tmp_path / "a.png")
+
+
+EXIF = {
+    "a number out of range": (0x9204, 10, struct.pack(">ii", -(2**31), -1)),
+    "text that is numbers": (0x010E, 3, struct.pack(">HH", 7, 7)),
+    "an orientation that is text": (0x0112, 2, b"6\0\0\0"),
+    "two orientations": (0x0112, 3, struct.pack(">HH", 6, 6)),
+    "an orientation that is none": (0x0112, 3, struct.pack(">HH", 99, 0)),
+    "nothing": (0, 0, b""),
+}
+
+
+def test_broken_exif_costs_neither_the_pixels_nor_a_warning(tmp_path):
+    for name, (tag, kind, value) in EXIF.items():
+        count = 2 if name.startswith("two") else max(len(value) // 4, 1)
+        entry = struct.pack(">HHII", tag, kind, count, 26) + bytes(4) + value
+        exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry
+        save(Image.fromarray(RGB), tmp_path / f"{name}.jpg", exif=exif[:-2], quality=95)
+    code = "import sys; from helpers.images import open_photo\n"
+    code += "for path in sys.argv[1:]: print(open_photo(path).size)"
+    run = subprocess.run(
+        [sys.executable, "-c", code, *tmp_path.iterdir()], capture_output=True, text=True
+    )
+    assert (run.stdout, run.stderr) == ("(64, 48)\n" * len(EXIF), "")
+
+
+JPEGS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_lacks_only_its_end_marker_is_read(tmp_path, mode, options, missing):
+    path = save(Image.fromarray(RGB).convert(mode), tmp_path / "a.jpg", **options)
+    whole, content = pixels(path), path.read_bytes()
+    path.write_bytes(content[:-missing])
+    np.testing.assert_array_equal(pixels(path), whole)
+
+
+@pytest.mark.parametrize("missing", [6, 20, 200])
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_that_lacks_pixels_is_refused(tmp_path, options, missing):
+    path = save(Image.fromarray(RGB), tmp_path / "a.jpg", **options)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(TutorialError, match="it is damaged: image file is truncated"):
+        open_photo(path)
+
+
+def test_a_progressive_jpeg_that_lacks_whole_scans_is_refused(tmp_path):
+    path = save(Image.fromarray(RGB), tmp_path / "a.jpg", progressive=True)
+    path.write_bytes(path.read_bytes()[: path.read_bytes().rindex(b"\xff\xda")])
+    with pytest.raises(TutorialError, match="it is damaged: image file is truncated"):
+        open_photo(path)
+
+
+def test_a_jpeg_is_read_without_segments_that_no_decoder_needs(tmp_path):
+    path = save(Image.fromarray(RGB), tmp_path / "a.jpg")
+    whole, content = pixels(path), path.read_bytes()
+    malformed = b"\xff\xe2" + struct.pack(">H", 18) + b"MPF\0MM\0*\0\0\0\x08\xff\xff\0\0"
+    for before, after in ((b"", malformed), (b"\n", b"")):
+        path.write_bytes(before + content[:2] + after + content[2:])
+        np.testing.assert_array_equal(pixels(path), whole)
+
+
+# Odd sizes
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (1, 20_000), (2, 3)])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_photos_of_any_shape_become_squares_and_thumbnails(tmp_path, size, suffix):
+    path = save(Image.new("RGB", size, (200, 100, 50)), tmp_path / f"a.{suffix}", quality=95)
+    for resize in RESIZE:
+        for crop in (False, True):
+            square = load_pixels(path, 224, resize, crop)
+            np.testing.assert_allclose(
+                square[[0, 112, 223], [0, 112, 223]], [(200, 100, 50)] * 3, atol=4
+            )
+    assert thumbnail(path, (160, 120)).size == (160, 120)
+    small = thumbnail(path, (160, 160), crop=False).size
+    assert min(small) >= 1 and max(small) <= 160
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Figures on labels as they come: none, odd ones, many at one place."""
 
 import io
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,34 @@ def test_results_are_only_marked_where_the_query_has_labels(dataset):
         assert "".join(mark for mark in "✓✗" if mark in written) == marks
         frames = {axes.patches[0].get_linestyle() for axes in figure.axes[1:]}
         assert (":" in frames) is bool(labels)
+
+
+def test_the_searched_part_is_drawn_on_the_whole_query(dataset):
+    tall = dataset.paths[0]
+    Image.new("RGB", (60, 120)).save(tall)
+    hits = [Hit(1, 0.5, 1, "1.png", frozenset())]
+    box = (0.25, 0.5, 0.5, 0.25)
+    figure = plots.side_by_side(tall, frozenset(), {"VGG16": hits}, dataset.photos, box)
+    query = figure.axes[0]
+    height, width = query.images[0].get_array().shape[:2]
+    assert height == 2 * width
+    drawn = query.patches[-1]
+    place = (drawn.get_x(), drawn.get_y(), drawn.get_width(), drawn.get_height())
+    assert place == pytest.approx((width / 4, height / 2, width / 2, height / 4))
+
+
+def test_a_comparison_says_in_words_what_it_shows(dataset):
+    hits = [Hit(1, 0.5, 1, "", frozenset({"cat"})), Hit(2, 0.6, 2, "", frozenset({"dog", "cup"}))]
+    results = {"ResNet50": hits, "VGG16": hits[1:]}
+    said = plots.matching(frozenset({"cat", "cup"}), results)
+    assert said == "Results for cat, cup; matching: ResNet50 2 of 2, VGG16 1 of 1"
+    assert plots.matching(frozenset(), results) == "Results of ResNet50 and VGG16"
+
+
+def test_the_chart_of_operators_shows_the_most_frequent_of_both_files():
+    counts = {"ResNet50": Counter(Conv=9, Add=5, Pad=1), "VGG16": Counter(Conv=3, MaxPool=4)}
+    shown = texts(plots.operators(counts, most=3))
+    assert [text for text in shown if text.isalpha()] == ["Conv", "Add", "MaxPool"]
 
 
 def test_names_on_a_map_stand_beside_the_photos(dataset):

@@ -52,7 +52,7 @@ def build(tmp_path, monkeypatch):
 @quick
 @given(st.sets(surrogates.filter(lambda text: text.isprintable()), min_size=2, max_size=20))
 def test_ids_are_positive_63_bit_and_differ_as_the_paths_do(paths):
-    ids = {datasets.folders.path_id(path) for path in paths}
+    ids = {datasets.records.path_id(path) for path in paths}
     assert len(ids) == len(paths) and all(0 <= id_ < 2**63 for id_ in ids)
 
 

@@ -1,5 +1,6 @@
 """README.md and every other text that is tracked: finished, and with a row for each notebook."""
 
+import json
 import re
 import subprocess
 
@@ -46,3 +47,24 @@ def test_the_readme_has_a_row_for_every_notebook():
     rows = re.findall(r"^\| \[(\d+) · .+?\]\((notebooks/.+?)\) \| \S", README, re.MULTILINE)
     notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     assert rows == [(str(int(path.stem[:2])), f"notebooks/{path.name}") for path in notebooks]
+
+
+def test_the_page_on_scale_shows_what_was_measured():
+    page = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+    measured = json.loads((ROOT / "docs/scale.json").read_text(encoding="utf-8"))
+    shown = re.findall(r"^\| ([A-Z_\d]+) \| ([\d ]+) \| (.+) \|$", page, re.MULTILINE)
+    table = {(name, int(size.replace(" ", ""))): row.split(" | ") for name, size, row in shown}
+    rows = {
+        (row["index"], row["vectors"]): row
+        for row in measured["growth"]
+        if row["index"].isupper() and "lite-3" not in row["server"]
+    }
+    assert table.keys() == rows.keys() and len(rows) == len(shown)
+    columns = ("insert_s", "build_s", "p50_ms", "p95_ms", "recall", "megabytes")
+    for key, numbers in table.items():
+        for column, number in zip(columns, numbers, strict=True):
+            digits = len(number.partition(".")[2])
+            assert number == f"{rows[key][column]:.{digits}f}", (key, column)
+    load = measured["load"]
+    for number in (load["searches_per_s"], load["search_p50_ms"], load["search_p99_ms"]):
+        assert f" {number} " in page

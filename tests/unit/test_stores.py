@@ -1,3 +1,8 @@
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from pymilvus import DataType
@@ -67,6 +72,38 @@ def test_a_copy_holds_the_same_rows_and_the_same_recipe(milvus, name):
     with pytest.raises(TutorialError, match="holds vectors of the recipe"):
         vector_store.ensure_collection(milvus, copied, 16, description={**RECIPE, "model": "vgg16"})
     milvus.drop_collection(copied)
+
+
+def test_no_search_is_empty_while_an_alias_moves_to_another_model(milvus, name):
+    """As notebook 9 does it: ask what the alias stands for, then search that by its own name."""
+    other, alias, wide = f"{name}_other", f"{name}_alias", unit_vectors(len(IDS), 24)
+    vector_store.ensure_collection(milvus, other, 24, description={**RECIPE, "model": "vgg16"})
+    vector_store.store(milvus, other, IDS, wide, PATHS, LABELS)
+    queries = {"resnet50": VECTORS[:1], "vgg16": wide[:1]}
+    milvus.create_alias(name, alias)
+    answers, over = [], threading.Event()
+
+    def ask_on_and_on():
+        client = connect_milvus()
+        while not over.is_set():
+            behind = client.describe_collection(alias)
+            model = json.loads(behind["properties"]["recipe"])["model"]
+            [hits] = client.search(behind["collection_name"], data=queries[model], limit=3)
+            answers.append((model, [hit["id"] for hit in hits]))
+
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask_on_and_on)
+        for target in (other, name) * 10:
+            before = len(answers)
+            milvus.alter_alias(target, alias)
+            while len(answers) < before + 2 and not asking.done():
+                time.sleep(0.001)
+        over.set()
+        asking.result()
+    assert {model for model, _ in answers} == {"resnet50", "vgg16"}
+    assert all(len(found) == 3 and found[0] == IDS[0] for _, found in answers)
+    milvus.drop_alias(alias)
+    milvus.drop_collection(other)
 
 
 def test_search_agrees_with_numpy(milvus, name):

@@ -1,0 +1,68 @@
+"""Same photo or another one? Modified copies, and what a threshold on their distance costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageEnhance, ImageOps
+
+from helpers.files import scratch
+from helpers.images import open_photo
+
+JPEG_QUALITY = 40
+
+
+def cropped(photo: Image.Image, share: float = 0.8) -> Image.Image:
+    """The middle of a photo: `share` of its width and of its height."""
+    width, height = photo.size
+    left, top = round(width * (1 - share) / 2), round(height * (1 - share) / 2)
+    return photo.crop((left, top, width - left, height - top))
+
+
+COPIES = {
+    "half the size": lambda photo: photo.resize((photo.width // 2 or 1, photo.height // 2 or 1)),
+    f"JPEG, quality {JPEG_QUALITY}": lambda photo: photo,  # as `write_copies` writes it
+    "cropped to 80 %": cropped,
+    "mirrored": ImageOps.mirror,
+    "40 % brighter": lambda photo: ImageEnhance.Brightness(photo).enhance(1.4),
+}
+"""What people do to photos, and how: an RGB picture → a changed one."""
+
+
+def write_copies(paths: Sequence[Path]) -> list[Path]:
+    """Files with the copies of each photo, photo by photo in the order of COPIES.
+
+    They live as long as this process. Raises TutorialError for a photo that cannot be read.
+    """
+    written = []
+    for number, path in enumerate(paths):
+        photo = open_photo(path)
+        for kind, change in COPIES.items():
+            written.append(scratch(f"copy-{number}-{len(written)}.jpg"))
+            change(photo).save(written[-1], quality=JPEG_QUALITY if "JPEG" in kind else 95)
+    return written
+
+
+def threshold_table(same: np.ndarray, different: np.ndarray) -> pd.DataFrame:
+    """What each threshold finds, and how much of it is wrong.
+
+    Args:
+        same: distances of copies to their originals, float [copies].
+        different: distances of copies to other photos, float [pairs].
+
+    Returns:
+        One row per distance, ascending, to a quarter beyond the farthest copy, as a threshold:
+        `distance`; `precision`, the share of copies among the pairs that are not farther;
+        `recall`, the share of copies that are not; and `f1`, the harmonic mean of both (van
+        Rijsbergen, "Information Retrieval", 1979, chapter 7).
+    """
+    distance = np.unique(np.concatenate([same, different[different <= 1.25 * same.max()]]))
+    found = np.searchsorted(np.sort(same), distance, side="right")
+    wrong = np.searchsorted(np.sort(different), distance, side="right")
+    table = pd.DataFrame({"distance": distance, "precision": found / (found + wrong)})
+    table["recall"] = found / len(same)
+    table["f1"] = 2 * found / (found + wrong + len(same))
+    return table
