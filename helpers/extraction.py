@@ -35,7 +35,7 @@ class Embedder:
     key: str
     """Names everything the rows depend on besides the photo."""
     dimension: int
-    preparation: tuple[int, str, bool]
+    preparation: tuple[int, str, bool, int | None]
     """Of a photo to pixels: `models.Recipe.preparation`."""
     load: Callable[[int], Callable[[np.ndarray], np.ndarray]] = field(compare=False)
     """Given the threads of one call, the function pixels [n, H, W, 3] → float32 [n, dimension]."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import grpc
 import numpy as np
@@ -18,7 +17,7 @@ from pymilvus.exceptions import MilvusException
 from helpers import search, services
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
-from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
+from helpers.models import EmbeddingModel, all_models
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.study import fusion
@@ -108,12 +107,8 @@ class Stores:
 
 
 def offered_models() -> list[EmbeddingModel]:
-    """All that can be chosen: every network, preset and precision of the registry."""
-    return [
-        embedding_model(name, preset, precision)
-        for preset, precision in product(PRESETS, PRECISIONS)
-        for name in PRESETS[preset]
-    ]
+    """All that can be chosen: every network, preset and precision, adopted ones, too."""
+    return all_models()
 
 
 def answer(stores: Stores, choice: Choice) -> Answer:

@@ -32,7 +32,8 @@ def metric_bars(
         ylabel: what the bars measure.
     """
     metrics = list(next(iter(means.values())))
-    figure = Figure(figsize=(1.9 * len(metrics) + 1.5, 3.4), layout="constrained")
+    wide = max(1.9, 0.6 * len(means)) * len(metrics) + 1.5
+    figure = Figure(figsize=(max(wide, 6), 3.4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(means)
     for number, (title, values) in enumerate(means.items()):
@@ -46,7 +47,8 @@ def metric_bars(
     axes.set_xticks(range(len(metrics)), metrics)
     axes.set(ylabel=ylabel)
     axes.grid(axis="x", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(means))
+    columns = min(len(means), 4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     return figure
 
 
