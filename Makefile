@@ -29,7 +29,7 @@ stop_services = if [ -x $(PY) ] && $(PY) -c 'import helpers.services' 2> /dev/nu
 LARGE := tests/integration/test_large_run.py tests/integration/test_scale_out.py
 
 .PHONY: help run test test-all test-integration test-servers test-large test-browser lab bench \
-	recipes sample notebooks reliability scale bench-scale audit fuzz stop clean ready
+	recipes quality sample notebooks reliability scale bench-scale audit fuzz stop clean ready
 # Each target takes every core already, and some share build/.
 .NOTPARALLEL:
 
@@ -72,6 +72,9 @@ bench: ready  ## photos per second of every way, side by side; writes build/benc
 
 recipes: ready  ## measure every recipe on DATASET; notebook 5 then shows it
 	@$(PY) tools/measure_recipes.py
+
+quality: ready  ## notebooks 5 and 6 on DATASET; writes docs/quality.json and docs/ladder.svg
+	@$(PY) tools/measure_quality.py
 
 notebooks: ready  ## re-execute the committed notebooks in place, on the sample
 	@$(TEST_ENV) $(PY) tools/run_notebooks.py --update

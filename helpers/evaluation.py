@@ -7,7 +7,8 @@ first, in which the query itself never occurs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -223,7 +224,10 @@ METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray
     "ndcg": ("jaccard", ndcg_at_k),
     "acg": ("shared", acg_at_k),
 }
-"""Name in tables and `build/results.json` → (gain of `relevance` it needs, function)."""
+"""Name in `build/results.json` → (gain of `relevance` it needs, function)."""
+
+SPELLING = {"p": "P", "map": "mAP", "ndcg": "nDCG", "acg": "ACG"}
+"""How they are written for readers, as the papers do."""
 
 
 def per_query(
@@ -310,6 +314,96 @@ def paired_bootstrap(
         p=float(min(1, 2 * (smaller + 1) / (resamples + 1))),
         a_wins=float(np.mean((means > 0) + 0.5 * (means == 0))),
     )
+
+
+def intervals(values: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """`bootstrap_ci` of several systems or metrics: a row each, columns `mean`, `low`, `high`."""
+    found = {name: bootstrap_ci(each) for name, each in values.items()}
+    return pd.DataFrame.from_dict(found, orient="index", columns=Interval._fields)
+
+
+def compare(
+    values: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]] | str | None = None
+) -> pd.DataFrame:
+    """Which system is better than which, query by query, corrected for how many are compared.
+
+    Args:
+        values: per system one metric of the same queries, float [queries].
+        pairs: which to compare, or the name of the one that all others are compared with; by
+            default every two, the one with the higher mean first.
+
+    Returns:
+        One row per pair, named "A − B": `difference`, the mean of A − B; `low` and `high`, its
+        interval at 1 − 0.05/m for m pairs, so that all of them hold together with 95 %
+        (Bonferroni); `p`, corrected by Holm, "A simple sequentially rejective multiple test
+        procedure", 1979: the i-th smallest p-value times m − i + 1, at most 1, and not below the
+        one before it; `better`, the better system's name where p < 0.05, else "unclear".
+
+    Raises:
+        TutorialError: there are fewer than two queries.
+    """
+    if pairs is None:
+        pairs = list(combinations(sorted(values, key=lambda name: -np.mean(values[name])), 2))
+    elif isinstance(pairs, str):
+        pairs = [(name, pairs) for name in values if name != pairs]
+    rows = {}
+    for a, b in pairs:
+        pair = paired_bootstrap(values[a], values[b], confidence=1 - 0.05 / len(pairs))
+        ahead = a if pair.difference > 0 else b
+        rows[f"{a} − {b}"] = (pair.difference, pair.low, pair.high, pair.p, ahead)
+    columns = ["difference", "low", "high", "p", "better"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).sort_values("p")
+    corrected = table["p"] * np.arange(len(table), 0, -1)
+    table["p"] = corrected.cummax().clip(upper=1)
+    table.loc[table["p"] >= 0.05, "better"] = "unclear"
+    return table.loc[list(rows)]
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table to be read: three decimals, no −0.000, and a small `p` as "< 0.001"."""
+    shown = table.round(3)
+    numbers = shown.select_dtypes("number").columns
+    shown[numbers] += 0.0
+    if "p" in table:
+        shown["p"] = [f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in table["p"]]
+    return shown.rename(index=spelled, columns=spelled)
+
+
+def record(table: pd.DataFrame) -> dict[str, float | list[float]]:
+    """`intervals` as results.json keeps them: `{"ndcg@10": mean, "ndcg@10_ci": [low, high]}`."""
+    found = {}
+    for name, mean, low, high in table.itertuples():
+        found |= {name: mean, f"{name}_ci": [low, high]}
+    return found
+
+
+def spelled(metric: object) -> object:
+    """A metric as it is written in text and figures: "ndcg@10" → "nDCG@10"; others unchanged."""
+    kind, at, depth = str(metric).partition("@")
+    return SPELLING[kind] + at + depth if at and kind in SPELLING else metric
+
+
+def held_out(
+    scores: pd.DataFrame,
+    choose: Callable[[pd.Series], Hashable] = pd.Series.idxmax,
+    splits: int = 20,
+) -> np.ndarray:
+    """What a choice among settings brings to queries that had no say in it: float64 [queries].
+
+    The queries are split into random halves; each half is scored with the setting that the other
+    half chooses, so no query is scored by a choice it took part in. The mean over `splits` splits
+    is returned: repeated two-fold cross-validation (Stone, "Cross-validatory choice and
+    assessment of statistical predictions", 1974).
+
+    scores: one metric, [queries, settings]; choose: the settings' means → the one chosen.
+    """
+    total = np.zeros(len(scores))
+    for seed in range(splits):
+        first, second = split_queries(np.arange(len(scores)), seed)
+        for chosen_on, reported_on in ((first, second), (second, first)):
+            chosen = choose(scores.iloc[chosen_on].mean())
+            total[reported_on] += scores[chosen].to_numpy()[reported_on]
+    return total / splits
 
 
 # --- agreement of two models ------------------------------------------------------------------

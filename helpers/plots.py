@@ -36,6 +36,7 @@ COLOURS = {
     "match": "#009E73",
     "other": "#999999",
 }
+OTHER_MODELS = ["#E69F00", "#56B4E9", "#000000", "#009E73", "#F0E442", "#999999"]
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
 
 MAP_THUMBNAILS = 400
@@ -74,7 +75,7 @@ def show(figure: Figure, alt: str, *, photos: bool = False) -> None:
 
 def colour(title: str, position: int = 0) -> str:
     """A model's colour: always the same for the tutorial's own, by position for others."""
-    return COLOURS.get(title, CYCLE[(position + 2) % len(CYCLE)])
+    return COLOURS.get(title, OTHER_MODELS[position % len(OTHER_MODELS)])
 
 
 def tile(

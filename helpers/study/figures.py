@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
@@ -17,38 +18,46 @@ from PIL import Image
 
 from helpers.plots import COLOURS, CYCLE, colour
 
-HATCHES = ["", "//", "..", "xx"]
+MARKERS = "os^DvP"
+GREYS = {"most frequent": "#666666", "random": "#aaaaaa", "": "black"}
 
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
 
-def metric_bars(
-    means: Mapping[str, Mapping[str, tuple[float, float, float]]], ylabel: str = "mean over queries"
-) -> Figure:
-    """Metrics of several systems with their 95 % intervals.
+def intervals(tables: Mapping[str, pd.DataFrame], xlabel: str, zero: bool = False) -> Figure:
+    """Means with their intervals: a row per thing measured, in it a mark per system.
 
     Args:
-        means: per system, per metric: mean, lower and upper end.
-        ylabel: what the bars measure.
+        tables: per system what `evaluation.intervals` or `evaluation.compare` returns, with the
+            same rows; "" is no system's name.
+        xlabel: what is measured.
+        zero: these are differences: a line marks 0, and a mark is hollow where 0 is inside.
     """
-    metrics = list(next(iter(means.values())))
-    wide = max(1.9, 0.6 * len(means)) * len(metrics) + 1.5
-    figure = Figure(figsize=(max(wide, 6), 3.4), layout="constrained")
+    rows = next(iter(tables.values())).index
+    height = 1.2 + len(rows) * (0.2 + 0.16 * len(tables))
+    figure = Figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(means)
-    for number, (title, values) in enumerate(means.items()):
-        mean, low, high = np.array([values[metric] for metric in metrics]).T
-        x = np.arange(len(metrics)) + (number - (len(means) - 1) / 2) * width
-        shade = colour(title, number) if title in COLOURS else ("#bbbbbb", "#e3e3e3")[number % 2]
-        bars = axes.bar(x, mean, 0.9 * width, color=shade, label=title, hatch=HATCHES[number % 4])
-        axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor="black", capsize=3)
-        axes.bar_label(bars, [f"{value:.2f}" for value in mean], fontsize=7, label_type="center",
-                       bbox={"fc": "white", "ec": "none", "pad": 0.6})  # fmt: skip
-    axes.set_xticks(range(len(metrics)), metrics)
-    axes.set(ylabel=ylabel)
-    axes.grid(axis="x", visible=False)
-    columns = min(len(means), 4)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+    for number, (title, table) in enumerate(tables.items()):
+        shade = GREYS.get(title) or colour(title, number)
+        mean, low, high = table.iloc[:, :3].to_numpy(float).T
+        y = np.arange(len(rows)) + 0.8 * ((number + 0.5) / len(tables) - 0.5)
+        axes.errorbar(
+            mean, y, xerr=[mean - low, high - mean], fmt=MARKERS[number % 6], color=shade,
+            capsize=3, label=title,
+        )  # fmt: skip
+        unsure = (low <= 0) & (high >= 0) & zero
+        axes.plot(
+            mean[unsure], y[unsure], MARKERS[number % 6], color=shade, mfc="white", zorder=3
+        )  # fmt: skip
+    if zero:
+        axes.axvline(0, color="black", ls="--", lw=1)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    for row in range(1, len(rows)):
+        axes.axhline(row - 0.5, color="#e6e6e6", lw=1)
+    if len(tables) > 1:
+        legend(figure, axes)
     return figure
 
 
@@ -67,16 +76,16 @@ def category_bars(tables: Mapping[str, pd.DataFrame], metric: str, most: int = 3
     y = np.arange(len(kinds))
     for number, (title, table) in enumerate(tables.items()):
         axes.plot(
-            table.loc[kinds, "mean"], y, "os^D"[number % 4], color=colour(title, number),
+            table.loc[kinds, "mean"], y, MARKERS[number % 6], color=colour(title, number),
             label=title, ms=7,
         )  # fmt: skip
     values = np.array([table.loc[kinds, "mean"] for table in tables.values()])
     axes.hlines(y, values.min(axis=0), values.max(axis=0), color=COLOURS["other"], zorder=0)
     labels = [f"{kind} ({first.loc[kind, 'queries']})" for kind in kinds]
     axes.set_yticks(y, labels, parse_math=False)
-    axes.set(xlabel=metric, xlim=(0, 1.02))
+    axes.set(xlabel=f"mean {metric} of the queries that show it", xlim=(0, 1.02))
     axes.invert_yaxis()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
+    legend(figure, axes)
     return figure
 
 
@@ -88,24 +97,24 @@ def recipe_maps(
     Args:
         means: per model the mean metric of every recipe, indexed as `recipes.label` names them.
         marks: per model what to outline, such as `{"article": recipe}`; at most three.
-        metric: the metric's name, for the title.
+        metric: the metric's name, for the colour bar, which all maps share.
     """
-    figure = Figure(figsize=(10, 3.9 * len(means)), layout="constrained")
-    for axes, (title, mean) in zip(
-        np.atleast_1d(figure.subplots(len(means), 1)), means.items(), strict=True
-    ):
+    figure = Figure(figsize=(10, 3.5 * len(means) + 0.6), layout="constrained")
+    panels = figure.subplots(len(means), 1, squeeze=False)[:, 0]
+    lowest = min(mean.min() for mean in means.values())
+    highest = max(mean.max() for mean in means.values())
+    for axes, (title, mean) in zip(panels, means.items(), strict=True):
         table = mean.unstack(["size", "pooling"], sort=False)
-        axes.imshow(table, cmap="cividis", aspect="auto")
-        middle = (table.to_numpy().min() + table.to_numpy().max()) / 2
+        image = axes.imshow(table, cmap="cividis", aspect="auto", vmin=lowest, vmax=highest)
         for (row, column), value in np.ndenumerate(table.to_numpy()):
-            ink = "black" if value > middle else "white"
+            ink = "black" if value > (lowest + highest) / 2 else "white"
             axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=ink)
         for number, (name, (resize, shape, *column)) in enumerate(marks[title].items()):
-            inset = 0.05 + 0.06 * number  # two marks of one recipe are both seen
+            inset = 0.04 + 0.09 * number  # two marks of one recipe are both seen
             x, y = table.columns.get_loc(tuple(column)), table.index.get_loc((resize, shape))
             place, size = (x - 0.5 + inset, y - 0.5 + inset), 1 - 2 * inset
-            colour, style = CYCLE[1 + number], ("--", "-", ":")[number]
-            line = {"color": colour, "lw": 3, "ls": style}
+            line = {"color": ("#56B4E9", "#D55E00", "#000000")[number], "lw": 3}
+            line["ls"] = ("--", "-", ":")[number]
             axes.add_patch(Rectangle(place, size, size, fill=False, **line))
             axes.plot([], [], label=name, **line)
         axes.set_xticks(range(table.shape[1]), [f"{pooling}" for _, pooling in table.columns])
@@ -113,71 +122,93 @@ def recipe_maps(
             axes.text(start - 0.45, -0.62, f"{table.columns[start][0]} pixels", va="bottom")
             axes.axvline(start - 0.5, color="white", lw=3)
         axes.set_yticks(range(len(table)), [" ".join(label) for label in table.index])
-        axes.set_title(f"{title}: {metric}", pad=20)
+        axes.set_title(title, pad=20, weight="bold", color=colour(title))
         axes.grid(visible=False)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
+    figure.colorbar(image, ax=panels, label=metric, aspect=40, pad=0.02)
+    legend(figure, panels[0])
     return figure
 
 
-def weight_sweep(
-    sweeps: Mapping[str, Mapping[str, Mapping[float, tuple[float, float, float]]]],
-    chosen: Mapping[str, float],
-    ends: tuple[str, str],
+def cost(
+    points: Mapping[str, pd.DataFrame],
+    marks: Mapping[str, Mapping[str, tuple[float, float]]],
     metric: str,
 ) -> Figure:
-    """A metric over the second model's weight, one panel per set of queries, one line per way.
+    """What quality costs: arithmetic per photo against a metric, a point per recipe.
 
     Args:
-        sweeps: per panel, per way of combining, per weight: mean, lower and upper end.
-        chosen: the weight chosen for each way, ringed in every panel.
-        ends: the models that weights 0 and 1 leave alone.
+        points: per model a row per recipe with `gflop` and the metric's mean, `quality`.
+        marks: per model the points to name, such as `{"article": (gflop, quality)}`.
         metric: the metric's name, for the axis.
     """
-    figure = Figure(figsize=(5 * len(sweeps), 3.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(sweeps), sharey=True))
-    for axes, (panel, ways) in zip(panels, sweeps.items(), strict=True):
-        for number, (way, values) in enumerate(ways.items()):
-            weights = np.array(list(values))
-            mean, low, high = np.array(list(values.values())).T
-            shade, shift = CYCLE[2 + number], 0.012 * (number - (len(ways) - 1) / 2)
-            axes.errorbar(
-                weights + shift, mean, [mean - low, high - mean], color=shade, label=way,
-                marker="os^D"[number % 4], ls=("-", "--", ":", "-.")[number % 4], capsize=2, lw=1.3,
-            )  # fmt: skip
-            best = list(weights).index(chosen[way])
-            axes.plot(
-                weights[best] + shift, mean[best], "o", ms=14, mfc="none", mec=shade, mew=2
-            )  # fmt: skip
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], [f"0\n{ends[0]}", "¼", "½", "¾", f"1\n{ends[1]}"])
-        axes.set(title=panel, xlabel=f"weight of {ends[1]}")
-    panels[0].set_ylabel(metric)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(chosen)
-    )
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for number, (title, table) in enumerate(points.items()):
+        shade = colour(title, number)
+        axes.plot(table["gflop"], table["quality"], "o", ms=4, color=shade, alpha=0.35)
+        for place, (name, (gflop, quality)) in enumerate(marks[title].items()):
+            axes.plot(gflop, quality, "s*"[place % 2], color=shade, ms=9 + 6 * (place % 2),
+                      mec="black", label=f"{title}, {name}")  # fmt: skip
+    axes.set(xscale="log", xlabel="GFLOP per photo (logarithmic)", ylabel=metric)
+    plain_ticks(axes.xaxis, np.concatenate([table["gflop"] for table in points.values()]))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
-def differences(pairs: Mapping[str, tuple[float, float, float]], xlabel: str) -> Figure:
-    """Paired differences with their intervals, beside the line of no difference.
+def weight_bands(bands: Mapping[str, pd.DataFrame], base: str, metric: str) -> Figure:
+    """What a second model's weight adds to the first: a line and its band per second model.
 
     Args:
-        pairs: per row the difference, the lower and the upper end of its interval.
-        xlabel: what was subtracted from what.
+        bands: per second model `evaluation.intervals` of the differences to the first alone, a
+            row per weight.
+        base: the first model, which weight 0 leaves alone.
+        metric: the metric's name, for the axis.
     """
-    figure = Figure(figsize=(8, 0.45 * len(pairs) + 1), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
-    for row, (difference, low, high) in enumerate(pairs.values()):
-        sign = "+" if low > 0 else "−" if high < 0 else "○"
-        shade = {"+": COLOURS["match"], "−": COLOURS["VGG16"], "○": "black"}[sign]
-        axes.errorbar(
-            difference, row, xerr=[[difference - low], [high - difference]], fmt="o",
-            color=shade, mfc=shade if sign != "○" else "white", capsize=4,
+    for number, (title, table) in enumerate(bands.items(), start=1):
+        shade = colour(title, number)
+        axes.fill_between(table.index, table["low"], table["high"], color=shade, alpha=0.2, lw=0)
+        axes.plot(
+            table.index, table["mean"], MARKERS[number % 6] + "-", color=shade, label=title
         )  # fmt: skip
-    axes.axvline(0, color="black", ls="--", lw=1)
-    axes.set_yticks(range(len(pairs)), pairs)
-    axes.set(xlabel=xlabel, ylim=(len(pairs) - 0.5, -0.5))
-    axes.grid(axis="y", visible=False)
+    axes.axhline(0, color="black", ls="--", lw=1)
+    axes.set(xlabel="weight of the second model", ylabel=f"{metric}: gain over {base} alone")
+    legend(figure, axes)
     return figure
+
+
+def ladder(rungs: pd.DataFrame, metric: str) -> Figure:
+    """From the article's search to the best one: a rung per row, with its interval and its cost.
+
+    Args:
+        rungs: from the lowest to the highest; index: what is searched with; columns `mean`,
+            `low`, `high` of the metric, `gflop` per photo, and `model`, whose colour the rung has
+            ("" where there are several).
+        metric: the metric's name, for the axis.
+    """
+    figure = Figure(figsize=(9, 0.36 * len(rungs) + 1), layout="constrained")
+    axes = figure.subplots()
+    titles = [title for title in dict.fromkeys(rungs["model"]) if title]
+    right = axes.get_yaxis_transform()  # x from 0 to 1 over the axes
+    for row, rung in enumerate(rungs.itertuples()):
+        shade = colour(rung.model, titles.index(rung.model)) if rung.model else "black"
+        ends = [[rung.mean - rung.low], [rung.high - rung.mean]]
+        axes.errorbar(rung.mean, row, xerr=ends, fmt="o", color=shade, capsize=3)
+        axes.text(rung.high, row, f"   {rung.mean:.3f}", va="center", size=9, color=shade)
+        axes.text(1.06, row, f"{rung.gflop:.1f}", transform=right, va="center", ha="right")
+    axes.text(1.06, -0.9, "GFLOP", transform=right, va="center", ha="right")
+    axes.set_yticks(range(len(rungs)), rungs.index)
+    axes.set(xlabel=f"{metric}, 95 % interval", ylim=(len(rungs) - 0.5, -0.6))
+    axes.grid(axis="y", visible=False)
+    left, end = axes.get_xlim()
+    axes.set_xlim(left, end + 0.12 * (end - left))  # room for the last number
+    return figure
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
+    """The legend of `axes` in one line above the figure."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
 
 
 def match_maps(
@@ -248,46 +279,6 @@ def with_box(figure: Figure, box: Sequence[float], size: tuple[int, int]) -> Fig
         patch = Rectangle((x, y), box[2] * scale, box[3] * scale, fill=False, **style)
         axes.add_patch(patch)
         patch.set_clip_path(axes.patch)
-    return figure
-
-
-def model_differences(
-    differences: Mapping[str, Mapping[str, tuple[float, ...]]], xlabel: str
-) -> Figure:
-    """Paired differences with their intervals: a group of rows each, one row per model.
-
-    Hollow points have 0 in their interval.
-
-    Args:
-        differences: per group, per model: the difference, lower and upper end of its interval,
-            such as an `evaluation.PairedDifference`.
-        xlabel: what was subtracted from what.
-    """
-    models = list(dict.fromkeys(title for group in differences.values() for title in group))
-    height = 0.22 * len(models) + 0.25
-    figure = Figure(figsize=(8.5, height * len(differences) + 1.1), layout="constrained")
-    axes = figure.subplots()
-    for row, group in enumerate(differences.values()):
-        for number, title in enumerate(models):
-            if title not in group:
-                continue
-            difference, low, high = group[title][:3]
-            shade, shown = (
-                colour(title, number),
-                row + 0.7 / len(models) * (number - (len(models) - 1) / 2),
-            )
-            axes.errorbar(
-                difference, shown, xerr=[[difference - low], [high - difference]],
-                fmt="os^DvP"[number % 6], color=shade, capsize=3,
-                mfc="white" if low <= 0 <= high else shade,
-            )  # fmt: skip
-    for number, title in enumerate(models):
-        axes.plot([], [], "os^DvP"[number % 6], color=colour(title, number), label=title)
-    axes.axvline(0, color="black", ls="--", lw=1)
-    axes.set_yticks(range(len(differences)), differences, parse_math=False)
-    axes.set(xlabel=xlabel, ylim=(len(differences) - 0.5, -0.5))
-    axes.grid(axis="y", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
     return figure
 
 

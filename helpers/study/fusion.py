@@ -13,6 +13,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from helpers.evaluation import rank_exact
 from helpers.settings import TutorialError
 
 
@@ -75,23 +76,6 @@ def weighted_fusion(
     return _best_sums(rankings, weighted, k)
 
 
-def sweep_weights(
-    rankings: Sequence[np.ndarray],
-    scores: Sequence[np.ndarray],
-    weights: Sequence[float],
-    k: int,
-    metric: str = "L2",
-) -> dict[float, np.ndarray]:
-    """`weighted_fusion` of two routes for each weight of the second; the first gets the rest.
-
-    weights: 0 (first model alone) to 1 (second alone). Returns {weight: int64 [queries, k]}.
-    """
-    return {
-        weight: weighted_fusion(rankings, scores, (1 - weight, weight), k, metric)[0]
-        for weight in map(float, weights)
-    }
-
-
 def concatenate(embeddings: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """One unit vector per photo out of several: float32 [photos, Σ dimensions].
 
@@ -109,27 +93,79 @@ def concatenate(embeddings: Sequence[np.ndarray], weights: Sequence[float]) -> n
     return np.hstack(blocks).astype(np.float32)
 
 
-def whiten(embeddings: np.ndarray, fit_rows: np.ndarray, dimensions: int = 128) -> np.ndarray:
+def centre(embeddings: np.ndarray) -> np.ndarray:
+    """The mean of all photos' vectors subtracted, then unit length: float32 [photos, d].
+
+    embeddings: [photos, d]. What all photos have in common says nothing about which are alike:
+    Jégou and Chum (see `whiten`). A photo that equals the mean stays 0, as far from all others.
+    """
+    vectors = np.asarray(embeddings, np.float64)
+    return normalize(vectors - vectors.mean(axis=0)).astype(np.float32)
+
+
+def whiten(embeddings: np.ndarray, dimensions: int = 128, power: float = 0.5) -> np.ndarray:
     """PCA-whitened unit vectors: float32 [photos, dimensions].
 
-    embeddings: [photos, d]; fit_rows: int, the photos the PCA may see (those that are not
-    queries). The mean of these is subtracted and each principal direction scaled to variance 1,
-    so that directions common to all photos no longer dominate: Jégou and Chum, "Negative
-    evidences and co-occurences in image retrieval: the benefit of PCA and whitening", 2012.
-    Raises TutorialError when these photos do not span that many dimensions.
+    embeddings: [photos, d], all of the gallery; labels are not used. The mean is subtracted, the
+    `dimensions` directions of largest variance are kept, and each is divided by its standard
+    deviation to the `power`: 1 is full whitening (all directions count alike), 0 none, 0.5 half of
+    it. Jégou and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of
+    PCA and whitening", 2012.
+    Raises TutorialError when the photos do not span that many dimensions.
     """
-    fitted = np.asarray(embeddings, np.float64)[fit_rows]
+    vectors = np.asarray(embeddings, np.float64)
     spanned = 0
-    if len(fitted) > 1:
-        pca = PCA(min(dimensions, *fitted.shape), whiten=True, random_state=0).fit(fitted)
+    if len(vectors) > 1:
+        pca = PCA(min(dimensions, *vectors.shape), random_state=0).fit(vectors)
         spanned = int((pca.singular_values_ > 1e-4).sum())  # below: float32 noise, not variance
     if spanned < dimensions:
         raise TutorialError(
-            f"The {len(fitted)} photos that whitening is fitted on span {spanned} dimensions, "
+            f"The {len(vectors)} photos that whitening is fitted on span {spanned} dimensions, "
             f"not the {dimensions} asked for: choose fewer dimensions, or set DATASET to a "
             "dataset with more photos."
         )
-    return normalize(pca.transform(embeddings)).astype(np.float32)
+    scaled = pca.transform(vectors) / pca.explained_variance_ ** (power / 2)
+    return normalize(scaled).astype(np.float32)
+
+
+def expand_queries(
+    gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3, power: float = 3
+) -> np.ndarray:
+    """Queries that ask with their nearest photos, too: float32 [q, d], unit length.
+
+    gallery: [photos, d], unit rows; rows: int [q], the photos that ask. To each its `neighbours`
+    nearest other photos are added with weight cosine^power, negative cosines as 0: α-query
+    expansion of Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human
+    annotation", 2019. It costs a second search and no pass through a network.
+    """
+    nearest = rank_exact(gallery[rows], gallery, rows, neighbours)
+    queries = np.asarray(gallery[rows], np.float64)
+    expanded = queries.copy()
+    for column in nearest.T:
+        found = np.asarray(gallery[column], np.float64)
+        weight = np.maximum((queries * found).sum(axis=1, keepdims=True), 0) ** power
+        expanded += weight * found
+    return normalize(expanded).astype(np.float32)
+
+
+def shared_results(
+    ranking_a: np.ndarray, ranking_b: np.ndarray, binary: np.ndarray, k: int
+) -> tuple[float, float]:
+    """How far two models agree on right answers, and how far on wrong ones: 0 to 1 each.
+
+    ranking_a, ranking_b: int [queries, ≥ k]; binary: [queries, photos], above 0 where a photo is
+    relevant. Of the relevant photos among both first k, 2·|A ∩ B| / (|A| + |B|) over all queries;
+    the same of the others. Fusion pays where the right answers are shared and the errors are not:
+    Lee, "Analyses of multiple evidence combination", 1997. 0 where there are none.
+    """
+    found = np.zeros((2, *binary.shape), bool)
+    for one, ranking in zip(found, (ranking_a, ranking_b), strict=True):
+        np.put_along_axis(one, ranking[:, :k], True, axis=1)
+    shares = []
+    for kind in (binary > 0, binary <= 0):
+        of_a, of_b = found & kind
+        shares.append(float(2 * (of_a & of_b).sum() / max(1, of_a.sum() + of_b.sum())))
+    return shares[0], shares[1]
 
 
 def _best_sums(

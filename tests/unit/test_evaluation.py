@@ -1,6 +1,7 @@
 """Metrics against values worked out by hand and against scikit-learn; the defined edge cases."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, ndcg_score
@@ -252,6 +253,81 @@ def test_clear_winner():
 def test_interval_needs_two_queries(queries):
     with pytest.raises(TutorialError, match=f"there are {queries}"):
         ev.bootstrap_ci(np.ones(queries))
+
+
+def test_every_pair_is_compared_the_better_one_first():
+    rng = np.random.default_rng(8)
+    base = rng.uniform(size=60)
+    systems = {"low": base, "high": base + 0.3, "same": base + rng.normal(0, 0.2, 60)}
+    table = ev.compare(systems)
+    assert [name.split(" − ")[0] for name in table.index][:2] == ["high", "high"]
+    assert table["difference"].min() >= 0
+    assert table.loc["high − low", "better"] == "high"
+    unsure = next(name for name in table.index if "high" not in name)
+    assert table.loc[unsure, "better"] == "unclear" and table.loc[unsure, "p"] > 0.05
+
+
+def test_comparisons_are_corrected_for_their_number():
+    rng = np.random.default_rng(9)
+    values = {
+        name: rng.normal(shift, 1, 80) for name, shift in zip("abc", (0, 0.2, 0.5), strict=True)
+    }
+    pairs = [("b", "a"), ("c", "a"), ("c", "b")]
+    table = ev.compare(values, pairs)
+    assert list(table.index) == ["b − a", "c − a", "c − b"]
+    alone = {f"{x} − {y}": ev.paired_bootstrap(values[x], values[y]) for x, y in pairs}
+    smallest, middle, largest = sorted(alone, key=lambda name: alone[name].p)
+    assert table.loc[smallest, "p"] == pytest.approx(3 * alone[smallest].p)
+    assert table.loc[middle, "p"] == pytest.approx(
+        max(table.loc[smallest, "p"], 2 * alone[middle].p)
+    )
+    assert table.loc[largest, "p"] == pytest.approx(
+        min(1, max(table.loc[middle, "p"], alone[largest].p))
+    )
+    wider = ev.paired_bootstrap(values["c"], values["a"], confidence=1 - 0.05 / 3)
+    assert tuple(table.loc["c − a", ["low", "high"]]) == (wider.low, wider.high)
+    assert ev.compare(values, "b").equals(ev.compare(values, [("a", "b"), ("c", "b")]))
+    [only] = ev.compare(values, [("c", "a")])["p"]
+    assert only == alone["c − a"].p
+
+
+def test_a_single_system_has_nothing_to_compare():
+    assert ev.compare({"only": np.ones(5)}).empty
+
+
+def test_a_table_is_made_readable():
+    table = ev.compare({"a": np.full(9, 0.5), "b": np.full(9, 0.1)})
+    shown = ev.readable(table.rename(index={"a − b": "ndcg@10"}))
+    assert shown.loc["nDCG@10", "p"] == "< 0.001" and table["p"].iloc[0] < 0.001
+    assert str(ev.readable(pd.DataFrame({"map@5": [-0.0001]})).iloc[0, 0]) == "0.0"
+    assert list(ev.readable(pd.DataFrame({"map@5": [1.0], "x@y": [1.0]})).columns) == [
+        "mAP@5",
+        "x@y",
+    ]
+
+
+def test_intervals_of_several_metrics_as_a_table_and_as_numbers():
+    values = {"ndcg@10": np.linspace(0, 1, 9), "p@1": np.ones(9)}
+    table = ev.intervals(values)
+    assert table.loc["p@1"].tolist() == [1, 1, 1]
+    expected = ev.bootstrap_ci(values["ndcg@10"])
+    assert tuple(table.loc["ndcg@10"]) == expected
+    assert ev.record(table) == {
+        "ndcg@10": expected.mean,
+        "ndcg@10_ci": [expected.low, expected.high],
+        "p@1": 1,
+        "p@1_ci": [1, 1],
+    }
+
+
+def test_a_choice_is_judged_by_queries_that_had_no_say():
+    queries = 40
+    luck = np.eye(queries)  # each setting wins by one query alone: a choice among them is luck
+    found = ev.held_out(pd.DataFrame(luck))
+    assert luck.mean(axis=0).max() > 0 and found.tolist() == [0] * queries
+    clear = pd.DataFrame({"good": np.full(queries, 0.7), "bad": np.full(queries, 0.2)})
+    assert ev.held_out(clear) == pytest.approx(np.full(queries, 0.7))
+    assert ev.held_out(clear, pd.Series.idxmin) == pytest.approx(np.full(queries, 0.2))
 
 
 # --- agreement ---

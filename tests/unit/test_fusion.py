@@ -85,15 +85,6 @@ def test_weighted_fusion_by_hand():
     assert scores[0] == pytest.approx([0.125 + 0.75, 0.375, 0.25])
 
 
-def test_ends_of_the_sweep_are_the_single_models():
-    rankings, distances = two_routes(np.random.default_rng(2))
-    sweep = fusion.sweep_weights(rankings, distances, np.linspace(0, 1, 11), 10)
-    assert len(sweep) == 11
-    np.testing.assert_array_equal(sweep[0.0], rankings[0][:, :10])
-    np.testing.assert_array_equal(sweep[1.0], rankings[1][:, :10])
-    assert not np.array_equal(sweep[0.5], rankings[0][:, :10])
-
-
 def test_too_few_results_are_refused():
     with pytest.raises(TutorialError, match="found only 3 photos together.*fetch more"):
         fusion.reciprocal_rank_fusion([np.array([[1, 2]]), np.array([[2, 3]])], 4)
@@ -123,33 +114,64 @@ def test_concatenated_cosine_is_the_weighted_mean_of_cosines():
     np.testing.assert_allclose(both @ both.T, 0.25 * a @ a.T + 0.75 * b @ b.T, atol=1e-6)
 
 
-def test_whitening_makes_the_fitted_photos_uncorrelated():
+def test_centring_takes_away_what_all_photos_have_in_common():
+    apart = unit(np.random.default_rng(8), 200, 6)
+    together = apart + [0, 0, 0, 0, 0, 5]
+    together /= np.linalg.norm(together, axis=1, keepdims=True)
+    assert (together @ together.T).min() > 0.8
+    centred = fusion.centre(together)
+    assert centred.dtype == np.float32 and abs((centred @ centred.T).mean()) < 0.01
+    np.testing.assert_allclose(np.linalg.norm(centred, axis=1), 1, atol=1e-6)
+    assert (fusion.centre(np.ones((3, 4))) == 0).all()
+
+
+def test_full_whitening_makes_photos_uncorrelated_and_none_keeps_their_cosines():
     rng = np.random.default_rng(5)
     stretched = rng.normal(size=(4000, 6)) * [9, 5, 3, 1, 1, 1] + 4
     embeddings = stretched / np.linalg.norm(stretched, axis=1, keepdims=True)
-    whitened = fusion.whiten(embeddings, np.arange(3000), 4)
+    whitened = fusion.whiten(embeddings, 4, power=1)
     assert whitened.shape == (4000, 4)
     np.testing.assert_allclose(np.linalg.norm(whitened, axis=1), 1, atol=1e-6)
     # unit vectors without a preferred direction: covariance I/4
-    np.testing.assert_allclose(np.cov(whitened[:3000].T), np.eye(4) / 4, atol=0.06)
-
-
-def test_whitening_sees_only_the_rows_it_is_fitted_on():
-    embeddings = unit(np.random.default_rng(6), 60, 12)
-    changed = embeddings.copy()
-    changed[50:] = embeddings[50:][::-1]
-    fitted, refitted = (fusion.whiten(x, np.arange(50), 8) for x in (embeddings, changed))
-    np.testing.assert_array_equal(fitted[:50], refitted[:50])
-    np.testing.assert_allclose(fitted[50:], refitted[50:][::-1], atol=1e-6)
+    np.testing.assert_allclose(np.cov(whitened.T), np.eye(4) / 4, atol=0.06)
+    turned, centred = fusion.whiten(embeddings[:50], 6, power=0), fusion.centre(embeddings[:50])
+    np.testing.assert_allclose(turned @ turned.T, centred @ centred.T, atol=1e-5)
+    spread = [np.var(fusion.whiten(embeddings, 4, power)[:, 0]) for power in (0, 0.5, 1)]
+    assert spread == sorted(spread, reverse=True)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("fit_rows", "spanned"),
+    ("rows", "spanned"),
     [(range(9), 8), (range(1), 0), (range(0), 0), ([0, 1, 2] * 5, 2)],
     ids=["few", "one", "none", "identical"],
 )
-def test_whitening_beyond_what_the_photos_span_is_refused(fit_rows, spanned):
+def test_whitening_beyond_what_the_photos_span_is_refused(rows, spanned):
     embeddings = unit(np.random.default_rng(7), 20, 16)
     with pytest.raises(TutorialError, match=f"span {spanned} dimensions, not the 9 asked for"):
-        fusion.whiten(embeddings, np.array(fit_rows, int), 9)
+        fusion.whiten(embeddings[np.array(rows, int)], 9)
+
+
+def test_an_expanded_query_by_hand():
+    root = np.sqrt(0.5)
+    gallery = np.array([[1, 0], [root, root], [0, 1], [-1, 0]])
+    asked = np.array([0])
+    expected = np.array([1, 0]) + root**3 * np.array([root, root])  # the others' cosine is 0, −1
+    for neighbours in (1, 3):
+        [found] = fusion.expand_queries(gallery, asked, neighbours)
+        np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
+    [mean] = fusion.expand_queries(gallery, asked, 1, power=0)
+    np.testing.assert_allclose(mean, unit_sum([1, 0], [root, root]), atol=1e-6)
+
+
+def unit_sum(*vectors):
+    total = np.sum(vectors, axis=0)
+    return total / np.linalg.norm(total)
+
+
+def test_shared_right_and_wrong_results_by_hand():
+    binary = np.array([[1, 1, 0, 0, 0]])
+    a, b = np.array([[0, 1, 2]]), np.array([[0, 3, 2]])
+    assert fusion.shared_results(a, b, binary, 3) == pytest.approx((2 / 3, 2 / 3))
+    assert fusion.shared_results(a, b, binary, 2) == pytest.approx((2 / 3, 0))
+    assert fusion.shared_results(a, a, binary, 1) == (1, 0)

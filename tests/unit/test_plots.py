@@ -106,3 +106,32 @@ def test_names_on_a_map_that_is_full_of_photos_do_not_lie_on_each_other(dataset)
     names = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
     assert len(names) == 12
     assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])
+
+
+def test_a_difference_that_may_be_none_has_a_hollow_mark():
+    rows, columns = ["sure", "unsure"], ["difference", "low", "high"]
+    table = pd.DataFrame([[0.2, 0.1, 0.3], [0.1, -0.1, 0.3]], index=rows, columns=columns)
+    for zero, hollow in ((True, [1]), (False, [])):
+        figure = study_figures.intervals({"": table}, "difference", zero=zero)
+        marks = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+        assert [y for line in marks for y in line.get_ydata()] == hollow
+        assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == rows
+
+
+def test_six_models_are_told_apart_by_colour_and_mark():
+    table = pd.DataFrame([[0.2, 0.1, 0.3]], index=["nDCG"], columns=["mean", "low", "high"])
+    titles = ["ResNet50", "VGG16", "EfficientNet-Lite0", "mine", "yours", "theirs"]
+    figure = study_figures.intervals(dict.fromkeys(titles, table), "score")
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == titles
+    assert len({plots.colour(title, place) for place, title in enumerate(titles)}) == 6
+    markers = {line.get_marker() for line in figure.axes[0].lines} - {"|", "_", "None", ""}
+    assert len(markers) == 6
+
+
+def test_the_ladder_states_every_score_and_what_it_costs():
+    rungs = pd.DataFrame({"mean": [0.4, 0.5], "low": 0.3, "high": 0.6, "gflop": [7.7, 17.31]})
+    rungs.index, rungs["model"] = ["first", "both"], ["ResNet50", ""]
+    written = "".join(texts(study_figures.ladder(rungs, "nDCG@10")))
+    for part in ("first", "both", "0.400", "0.500", "7.7", "17.3", "GFLOP"):
+        assert part in written
