@@ -15,7 +15,7 @@ import onnxruntime
 import pandas as pd
 
 from helpers.conversion import ensure_onnx, load_onnx
-from helpers.evaluation import PairedDifference, paired_bootstrap
+from helpers.evaluation import compare
 from helpers.extraction import (
     BATCH_SIZE,
     embed,
@@ -23,7 +23,7 @@ from helpers.extraction import (
     open_session,
 )
 from helpers.images import load_pixels
-from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
+from helpers.models import EmbeddingModel, all_models
 from helpers.progress import track
 from helpers.quantization import int8_instructions
 
@@ -31,6 +31,8 @@ Way = Callable[[Sequence[Path]], np.ndarray]
 """From photos to their vectors, float32 [n, d], without any cache."""
 
 ARTICLE = "the article's loop"
+INT8 = ("article int8", "article fp32")
+STEPS = (INT8, ("recommended int8", "recommended fp32"), ("recommended fp32", "article fp32"))
 
 
 def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
@@ -58,19 +60,8 @@ def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
 
 
 def variants(name: str) -> dict[str, EmbeddingModel]:
-    """A network under each preset that it has and at each precision, as `article fp32`.
-
-    INT8 only where there is a feature map: it is the network up to there that is quantized.
-    """
-    found = {}
-    for preset in PRESETS:
-        for precision in PRECISIONS:
-            if name not in PRESETS[preset]:
-                continue
-            model = embedding_model(name, preset, precision)
-            if precision == "fp32" or model.recipe.pooling != "none":
-                found[f"{preset} {precision}"] = model
-    return found
+    """A network under each preset and at each precision that it has, as `article fp32`."""
+    return {f"{each.preset} {each.precision}": each for each in all_models() if each.name == name}
 
 
 def ladder(name: str) -> dict[str, Way]:
@@ -201,23 +192,19 @@ def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
     return 2 * products / 1e9
 
 
-def paired_losses(
-    scores: Mapping[tuple[str, str], np.ndarray],
-) -> dict[str, dict[str, PairedDifference]]:
-    """What INT8 and the recommended recipe change, query by query: per step and model.
+def paired_losses(scores: Mapping[tuple[str, str], np.ndarray]) -> dict[str, pd.DataFrame]:
+    """What INT8 and the recommended recipe change, query by query: per title a row for each step.
 
     scores: per title and variant (`article int8`) a metric of the same queries, float [queries].
+    Rows as `evaluation.compare` gives them, nan for a variant that a model does not have.
     """
-    found: dict[str, dict[str, PairedDifference]] = {}
-    for (title, kind), values in scores.items():
-        preset, precision = kind.split()
-        steps = {f"{preset}, INT8 − fp32": f"{preset} fp32"} if precision == "int8" else {}
-        if kind == "recommended fp32":
-            steps["fp32, recommended − article"] = "article fp32"
-        for step, before in steps.items():
-            if (title, before) in scores:
-                pair = paired_bootstrap(values, scores[title, before])
-                found.setdefault(step, {})[title] = pair
+    found = {}
+    for title in dict.fromkeys(title for title, _ in scores):
+        mine = {variant: values for (each, variant), values in scores.items() if each == title}
+        pairs = [(after, before) for after, before in STEPS if {after, before} <= set(mine)]
+        if pairs:
+            rows = [f"{after} − {before}" for after, before in STEPS]
+            found[title] = compare(mine, pairs).reindex(rows)
     return found
 
 
@@ -255,9 +242,9 @@ def results_section(
         for measure, value in cost.get(model.title, {}).items():
             if measure.startswith("overlap@"):
                 found[model.name]["int8_overlap_at_" + measure.partition("@")[2]] = value
-        for step, pairs in losses.items():
-            if step == "article, INT8 − fp32" and model.title in pairs:
-                found[model.name]["int8_ndcg@10_difference"] = pairs[model.title].difference
+        if model.title in losses:
+            change = losses[model.title]["difference"].get(f"{INT8[0]} − {INT8[1]}", math.nan)
+            found[model.name] |= {} if math.isnan(change) else {"int8_ndcg@10_difference": change}
     return found | {
         "one_by_one_over_at_once": dict(one_by_one),
         "int8_instructions": int8_instructions() or "none",
