@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pi_heif
@@ -92,27 +93,32 @@ def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
     path = Path(path)
     # A decoder fed damaged bytes raises nearly anything: OSError, SyntaxError, struct.error, …
     try:
-        try:
-            return _decode(path, at_least)
-        except Exception:
-            content = mended(path.read_bytes())
-            if content is None:
-                raise
+        # From an open file: those it opens by path Pillow may map, and scrambles turned grey TIFFs.
+        with path.open("rb") as file:
+            try:
+                return _decode(file, at_least)
+            except Exception:
+                content = mended(path.read_bytes())
+                if content is None:
+                    raise
         return _decode(io.BytesIO(content), at_least)
     except Exception as error:
         raise UnusablePhoto(path, *_reason(path, error)) from error
 
 
-def _decode(source: Path | io.BytesIO, at_least: int | None) -> tuple[Image.Image, int]:
+def _decode(source: BinaryIO, at_least: int | None) -> tuple[Image.Image, int]:
     with Image.open(source, formats=FORMATS) as photo:
         if at_least:
             photo.draft(None, (at_least, at_least))
+        # TIFF and HEIC come out of the decoder upright, and then say that they are.
+        before = _orientation(photo) if photo.format == "TIFF" else 1
+        before = photo.info.get("original_orientation") or before
         photo.load()
         orientation = _orientation(photo)
         photo = _to_rgb(photo)
     if orientation > 1:
         photo = Image.fromarray(np.ascontiguousarray(upright(np.asarray(photo), orientation)))
-    return photo, orientation
+    return photo, max(orientation, before)
 
 
 def _orientation(photo: Image.Image) -> int:

@@ -13,7 +13,7 @@ from PIL import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # all that decides the pixels
-JPEG_DROPPED = (*range(0xE2, 0xEE), 0xEF, 0xFE)  # all APPn but JFIF, Exif and Adobe; comments
+JPEG_DROPPED = (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)  # all APPn but Exif and Adobe; comments
 FRAMES, SCAN, END = (0xC0, 0xC1, 0xC2), 0xDA, 0xD9
 BARE = (0x01, *range(0xD0, 0xDA))  # markers without a length
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # after the data of a scan

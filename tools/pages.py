@@ -29,7 +29,6 @@ from helpers.datasets import ImageDataset, ImageRecord
 from helpers.files import locked, written_whole
 from helpers.hits import ranked_hits
 from helpers.images import thumbnail
-from helpers.settings import display_path
 
 TEMPLATES = Path(__file__).parent / "templates"
 PHOTO_SIZE = (192, 144)
@@ -140,7 +139,7 @@ def write_notebook(
         following=next((one for one in after if one.stem in there), None),
         contents=page.contents,
         body=Markup(page.body),
-        left_out=[f"{display_path(path)!r}: {reason}" for path, reason in skipped],
+        left_out=[f"{'/'.join(path.parts[-2:])!r}: {reason}" for path, reason in skipped],
         code_styles=code_styles(),
     )
 

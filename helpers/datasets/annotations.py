@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import mmap
+import posixpath
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from helpers.datasets.masks import is_finite, outline_box
@@ -30,13 +31,16 @@ PLACES = (
 # Where the photos of annotations/instances_{split}.json may be, from the folder that holds both.
 ROOTS = ("{split}", "images/{split}", "{split}/images", "{split}/data", "images", "data", "img", "")
 
+# Names that lead out of their folder on some system: by `..`, a root or a drive.
+LEAVES = re.compile(r"(^|[/\\])\.\.($|[/\\])|^([/\\]|[a-zA-Z]:)")
+
 NO_BOX = "object without a usable box, whose category still counts"
 NO_FRAME = "object whose photo has another size than its annotation file says"
 OUTSIDE = "object whose box lies outside of its photo"
 
 
 class NotCoco(TutorialError):
-    """JSON that says something else."""
+    """A file that is no JSON, or says something else."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Split:
 def read_split(file: Path) -> Split:
     """Read an annotation file; what is meant is read, what cannot be used becomes a fault.
 
-    Raises NotCoco if it is not in COCO's form, TutorialError if it is no JSON, if a name in it
-    leaves the folder or a photo is impossibly large.
+    Raises NotCoco if it is not JSON in COCO's form, TutorialError if it cannot be read, if a name
+    in it leaves the folder or a photo is impossibly large.
     """
 
     def wrong(what: str, kind: type[TutorialError] = TutorialError) -> TutorialError:
@@ -75,28 +79,28 @@ def read_split(file: Path) -> Split:
     except OSError as error:
         raise wrong(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise wrong(f"is not valid JSON ({error})") from error
+        raise wrong(f"is not valid JSON ({error})", NotCoco) from error
     except RecursionError as error:
-        raise wrong("is nested too deep") from error
+        raise wrong("is nested too deep", NotCoco) from error
     except KeyError as error:
         raise wrong(f"lacks the key {error}", NotCoco) from error
     except TypeError as error:
         raise wrong("does not have the form of a COCO annotation file", NotCoco) from error
     if not all(isinstance(section, list) for section in sections):
         raise wrong("does not have the form of a COCO annotation file", NotCoco)
-    faults: list[str] = []
-    images, categories, annotations = (
-        [row for row in section if isinstance(row, dict)] for section in sections
-    )
+    rows = [[row for row in section if isinstance(row, dict)] for section in sections]
+    faults = ["entry without a key"] * (sum(map(len, sections)) - sum(map(len, rows)))
+    images, categories, annotations = rows
     names: dict[int | str, str] = {}
     sizes: dict[int | str, tuple[int, int]] = {}
     for row in images:
         key, name = _key(row.get("id")), row.get("file_name")
-        if key is None or not isinstance(name, str) or not _can_be_a_name(name):
+        usable = isinstance(name, str) and name.strip("./\\ ") and "\0" not in name
+        if isinstance(name, str) and (LEAVES.search(name) or LEAVES.search(unquote(name))):
+            raise wrong(f"lists {name!r}, which is not the plain name of a file in its folder")
+        if key is None or not usable or _text(name) != name:
             faults.append("photo listed without a usable name or id")
             continue
-        if _leaves(name) or _leaves(unquote(name)):
-            raise wrong(f"lists {name!r}, which is not the plain name of a file in its folder")
         if names.setdefault(key, name) != name:
             faults.append("photo listed under the id of another one")
             continue
@@ -148,20 +152,6 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()  # a lone surrogate cannot be shown
 
 
-def _can_be_a_name(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in name and PurePosixPath(name).name != ""
-
-
-def _leaves(name: str) -> bool:
-    """Whether a name leads out of its folder on some system: by a root, a drive or `..`."""
-    windows = PureWindowsPath(name)
-    return bool(windows.anchor) or ".." in windows.parts
-
-
 def _number(value: object) -> float | None:
     """A number, also one written as text; None for NaN, infinity and everything else."""
     if isinstance(value, str):
@@ -203,7 +193,11 @@ def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset |
         splits = {}
         for name in files:
             if re.fullmatch(place, name) and (certain or _looks_like_coco(folder / name)):
-                _check_inside(folder / name, folder)
+                if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                    raise TutorialError(
+                        f"The annotation file {display_path(folder / name)!r} is a link that leads "
+                        f"out of {folder.name!r}: put a copy in its place, or remove it."
+                    )
                 try:
                     splits[name] = read_split(folder / name)
                 except NotCoco:
@@ -220,7 +214,11 @@ def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset |
         )
     others = [name for name in files if name not in photos and _looks_like_coco(folder / name)]
     told = {"Annotations": list(photos), "Annotations not read": others}
-    note = " ".join(f"{what}: {_enumerated(which)}." for what, which in told.items() if which)
+    note = " ".join(
+        f"{what}: {', '.join(which[:4])}{', …' if len(which) > 4 else ''}."
+        for what, which in told.items()
+        if which
+    )
     read = [(splits[name], places) for name, places in photos.items()]
     return (_unchecked(folder, read), note) if read else (None, note)
 
@@ -270,14 +268,6 @@ def _looks_like_coco(file: Path) -> bool:
         return False
 
 
-def _check_inside(path: Path, folder: Path) -> None:
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise TutorialError(
-            f"The annotation file {display_path(path)!r} is a link that leads out of "
-            f"{folder.name!r}: put a copy in its place, or remove it."
-        )
-
-
 def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict[int | str, str]]:
     """Annotation file → key → relative path, of those files some of whose photos are here.
 
@@ -288,9 +278,9 @@ def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict
     folded = _unique((_fold(name), name) for name in names)
     alone = _unique((_fold(PurePosixPath(name).name), name) for name in names)
 
-    def find(root: PurePosixPath, name: str) -> str | None:
+    def find(root: str, name: str) -> str | None:
         for written in dict.fromkeys((name, name.replace("\\", "/"), unquote(name))):
-            path = (root / written).as_posix()
+            path = posixpath.normpath(f"{root}/{written}")
             if here := path if path in exact else folded.get(_fold(path)):
                 return here
         return None
@@ -300,8 +290,8 @@ def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict
         path = PurePosixPath(name)
         base = path.parents[1] if path.parent.name == "annotations" else path.parent
         part = re.sub("^(instances|person_keypoints)_", "", path.stem)
-        best, places = base / part, {}
-        for root in (base / root.format(split=part) for root in ROOTS):
+        best, places = f"{base}/{part}", {}
+        for root in (f"{base}/{root.format(split=part)}" for root in ROOTS):
             here = {key: find(root, written) for key, written in split.names.items()}
             here = {key: photo for key, photo in here.items() if photo}
             if len(here) > len(places):
@@ -309,8 +299,10 @@ def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict
             if len(here) == len(split.names):
                 break
         if places:
-            found[name] = {key: (best / written).as_posix() for key, written in split.names.items()}
-            found[name] |= places
+            found[name] = {
+                key: places.get(key) or posixpath.normpath(f"{best}/{written}")
+                for key, written in split.names.items()
+            }
     claimed = {photo for places in found.values() for photo in places.values()}
     for name in splits.keys() - found.keys():
         last = {key: re.split(r"[/\\]", unquote(n))[-1] for key, n in splits[name].names.items()}
@@ -332,11 +324,6 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _enumerated(names: Sequence[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 # Annotations on the upright photo -------------------------------------------------------------
 
 
@@ -351,14 +338,16 @@ def fitted(
     """
     votes: Counter[Path] = Counter()
     for id_, found in objects.items():
-        for one in found:
+        for one in found if shapes[id_][2] > 1 else ():
             votes[one.file] += _stored(one, *shapes[id_])
     kept, faults = {}, []
     for id_, found in objects.items():
         height, width, orientation = shapes[id_]
         fitting = []
         for one in found:
-            turn = orientation if (_stored(one, *shapes[id_]) or votes[one.file]) > 0 else 1
+            turn = 1
+            if orientation > 1 and (_stored(one, *shapes[id_]) or votes[one.file]) > 0:
+                turn = orientation
             stored = (width, height) if turn > 4 else (height, width)
             if one.photo_size not in ((0, 0), stored):
                 faults.append((one.file, NO_FRAME))
@@ -378,7 +367,7 @@ def fitted(
 def _stored(one: Annotation, height: int, width: int, orientation: int) -> int:
     """1 where an object was drawn on the photo as stored, -1 on the upright one, 0 if unknown."""
     upright, stored = (height, width), (width, height) if orientation > 4 else (height, width)
-    if orientation == 1 or upright == stored:
+    if upright == stored:
         return 0
     if one.photo_size == (0, 0):
         right, bottom = one.bbox[0] + one.bbox[2], one.bbox[1] + one.bbox[3]

@@ -38,6 +38,7 @@ OTHER_SUFFIXES = {
 }
 KINDS = {suffix: what for what, suffixes in OTHER_SUFFIXES.items() for suffix in suffixes.split()}
 UNNAMED = "a photo without its suffix, to be renamed so that it ends in .jpg or what it is"
+FORMATS = {UNNAMED, *OTHER_SUFFIXES}
 LIKE_A_PHOTO = re.compile("|".join(map(re.escape, PHOTO_SUFFIXES)), re.IGNORECASE)
 
 # Folders that NAS, desktops and photo programs keep beside photos; the name, or the parent's too.
@@ -46,7 +47,8 @@ LEFT_OUT = {
     r"|\.sh_thumbnails|\.wdmc|.*\.lrdata|\.picasaoriginals|appdata_.*/preview|__MACOSX"
     r"|.*\.(photos|photo|ap)library/(?!originals|Masters).*",
     "deleted in another program": r"[#@.][Rr]ecycle([._]?[Bb]in)?|[#@]snapshot|\$RECYCLE\.BIN"
-    r"|RECYCLER|\.(Trash|trashed|dtrash).*|Network Trash Folder|FOUND\.\d+",
+    r"|RECYCLER|\.(Trash|trashed|dtrash).*|Network Trash Folder|FOUND\.\d+"
+    r"|files_(trashbin|versions)",
 }
 NOT_UTF8 = "a name that is not valid UTF-8, to be renamed"
 UNLISTED = "not listed in the annotation files"
@@ -71,12 +73,17 @@ def open_folder(folder: Path, named: str = "") -> ImageDataset:
         )
     files, left_out = walk(folder)
     photos = [name for name in files if Path(name).suffix.lower() in PHOTO_SUFFIXES]
-    dataset, note = read_annotations(folder, files)
+    others = [path.relative_to(folder).as_posix() for path, what in left_out if what in FORMATS]
+    dataset, note = read_annotations(folder, files + others)
     if dataset:
         listed = set(dataset.paths)
         there = {path.parent for path in listed}
-        paths = [folder / name for name in photos]
-        left_out += [(p, UNLISTED) for p in paths if p.parent in there and p not in listed]
+        left_out += [(folder / name, UNLISTED) for name in photos]
+        left_out = [
+            (path, what)
+            for path, what in left_out
+            if path not in listed and (what != UNLISTED or path.parent in there)
+        ]
     else:
         records, about_labels = _labelled(folder, photos)
         dataset = ImageDataset(folder.name, "", records)

@@ -353,6 +353,7 @@ def test_annotations_that_are_not_coco_json_are_refused(tmp_path, content):
     ("edit", "reason"),
     [
         (lambda c: c["images"][0].pop("file_name"), "photo listed without a usable name"),
+        (lambda c: c["images"].append("text"), "entry without a key"),
         (put("images", "file_name", "a\0.jpg"), "photo listed without a usable name"),
         (put("images", "file_name", ""), "photo listed without a usable name"),
         (put("images", "file_name", 7), "photo listed without a usable name"),

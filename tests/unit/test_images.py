@@ -13,7 +13,7 @@ import pytest
 from PIL import EpsImagePlugin, Image, ImageOps, features
 
 from helpers import TutorialError
-from helpers.images import RESIZE, load_pixels, open_photo, thumbnail
+from helpers.images import RESIZE, decode, load_pixels, open_photo, thumbnail
 
 rng = np.random.default_rng(0)
 RGB = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -47,7 +47,8 @@ def test_lossless_formats_keep_the_pixels(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path, orientation):
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "grey.tif"])
+def test_exif_orientation_is_applied(tmp_path, orientation, name):
     stored = {
         1: RGB,
         2: RGB[:, ::-1],
@@ -61,8 +62,10 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(np.ascontiguousarray(stored[orientation]))
-    path = save(image, tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(pixels(path), RGB)
+    image, upright = (image, RGB) if name[0] == "a" else (image.getchannel(0), GREY[..., None])
+    path = save(image, tmp_path / name, exif=exif)
+    np.testing.assert_array_equal(pixels(path), np.broadcast_to(upright, RGB.shape))
+    assert decode(path)[1] == orientation
 
 
 def test_grey_and_black_and_white(tmp_path):
@@ -198,6 +201,7 @@ def test_heic_is_read_whatever_its_name_says(tmp_path):
     for name in ("a.heic", "b.HEIF", "c.jpg"):
         shutil.copy(Path(__file__).with_name("gradient.heic"), tmp_path / name)
         np.testing.assert_allclose(pixels(tmp_path / name), np.rot90(gradient, -1), atol=8)
+        assert decode(tmp_path / name)[1] == 6
     (tmp_path / "half.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:-300])
     with pytest.raises(TutorialError, match=r"half\.heic.*damaged"):
         open_photo(tmp_path / "half.heic")
@@ -336,8 +340,8 @@ def test_a_progressive_jpeg_that_lacks_whole_scans_is_refused(tmp_path):
 def test_a_jpeg_is_read_without_segments_that_no_decoder_needs(tmp_path):
     path = save(Image.fromarray(RGB), tmp_path / "a.jpg")
     whole, content = pixels(path), path.read_bytes()
-    malformed = b"\xff\xe2" + struct.pack(">H", 18) + b"MPF\0MM\0*\0\0\0\x08\xff\xff\0\0"
-    for before, after in ((b"", malformed), (b"\n", b"")):
+    short = b"\xff\xe0\0\7JFIF\0"
+    for before, after in ((b"", short), (b"\n", b"")):
         path.write_bytes(before + content[:2] + after + content[2:])
         np.testing.assert_array_equal(pixels(path), whole)
 

@@ -130,6 +130,19 @@ def test_a_photo_in_two_annotation_files_is_one_photo(tmp_path):
     assert [len(dataset.annotations(id_)) for id_ in (1, 2, 3)] == [2, 1, 1]
 
 
+def test_listed_photos_need_no_suffix(tmp_path):
+    folder = photos_at(tmp_path / "d", *(f"data/{name}" for name in ("1f", "2e", "3d", "{s}.tmp")))
+    export(folder / "labels.json", ["1f", "2e", "{s}.tmp"])
+    dataset = open_dataset(folder)
+    assert len(dataset) == 3 and [path.name for path, _ in dataset.skipped] == ["3d"]
+
+
+def test_a_broken_file_that_may_be_no_annotation_file_is_only_named(tmp_path):
+    folder = photos_at(tmp_path / "d", "a.jpg")
+    (folder / "lines.json").write_text('{"images": 1}\n{"annotations": 2}\n{"categories": 3}\n')
+    assert open_dataset(folder).note == "Annotations not read: lines.json."
+
+
 def test_photos_that_no_annotation_file_lists_are_counted(tmp_path):
     folder = photos_at(tmp_path / "d", *(f"data/{name}" for name in PHOTOS), "cover.jpg")
     export(folder / "labels.json", PHOTOS[:2])
@@ -152,7 +165,7 @@ def test_names_in_another_unicode_form_or_letter_case_are_found(tmp_path, form, 
 # Annotations and photos that EXIF turns
 
 
-def turned(folder, orientation, frame, box=(2, 3, 10, 4), **image):
+def turned(folder, orientation, frame, box=(2, 3, 10, 4), kind="PNG", **image):
     """A photo with a white box, stored turned, and its annotation on the stored or upright one."""
     upright = np.zeros((24, 32), np.uint8)
     x, y, width, height = box
@@ -166,7 +179,7 @@ def turned(folder, orientation, frame, box=(2, 3, 10, 4), **image):
     exif = Image.Exif()
     exif[0x0112] = orientation
     (folder / "val").mkdir(parents=True, exist_ok=True)
-    stored.save(folder / f"val/{orientation}.png", exif=exif)
+    stored.save(folder / f"val/{orientation}.png", format=kind, exif=exif)
     shown = np.asarray(stored) if frame == "stored" else upright
     rows, columns = np.nonzero(shown)
     x, y = int(columns.min()), int(rows.min())
@@ -189,13 +202,14 @@ def write(folder, pairs):
     return open_dataset(folder)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
 @pytest.mark.parametrize("sizes", [{}, {"height": None, "width": None}], ids=["sizes", "none"])
 @pytest.mark.parametrize("frame", ["stored", "upright"])
-def test_boxes_and_masks_turn_with_the_photo(tmp_path, frame, sizes):
+def test_boxes_and_masks_turn_with_the_photo(tmp_path, frame, sizes, kind):
     """Of 2 to 4 the size says nothing: the others of the file do, or boxes beyond the frame."""
     folder = tmp_path / "d"
     box = (26, 3, 4, 18)  # fits only one of the frames
-    dataset = write(folder, [turned(folder, o, frame, box, **sizes) for o in range(1, 9)])
+    dataset = write(folder, [turned(folder, o, frame, box, kind, **sizes) for o in range(1, 9)])
     assert len(dataset) == 8 and dataset.skipped == ()
     for id_ in dataset.ids:
         (one,) = dataset.annotations(id_)
