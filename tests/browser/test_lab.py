@@ -889,8 +889,10 @@ def plot(explore):
     scroll_to(explore, "EmbeddingMap(dataset")
     plot = explore.locator(".embedding-map .js-plotly-plot").first
     plot.wait_for()
-    # plotly first draws an empty plot of its own, to have a place for this one
-    wait_until(explore, lambda: plot.evaluate("plot => Boolean(plot._fullLayout?._plots?.x2y2)"))
+    # plotly first draws an empty plot of its own, and this one at first 700 pixels wide
+    there = """plot => Boolean(plot._fullLayout?._plots?.x2y2)
+        && Math.abs(plot.querySelector('.main-svg').clientWidth - plot.clientWidth) < 3"""
+    wait_until(explore, lambda: plot.evaluate(there))
     return plot
 
 
