@@ -75,6 +75,12 @@ def ensure_onnx(model: EmbeddingModel) -> Path:
             return target
         if model.precision == "int8":
             return quantized(model)
+        if model.network.build is None:
+            raise TutorialError(
+                f"The ONNX file of {model.title}, which was adopted, is gone from "
+                f"{display_path(target.parent)}: adopt it again with "
+                "helpers.adoption.from_onnx(path)."
+            )
         say(f"{model.title}: converting to ONNX, half a minute …")
         folder = work_folder(model)
         try:
@@ -339,7 +345,8 @@ def properties(model: EmbeddingModel) -> dict[str, str]:
 
 def cache_key(model: EmbeddingModel) -> str:
     """A digest of everything the ONNX file depends on."""
-    versions = {package: version(package) for package in ("keras", "tf2onnx", "onnx")}
+    packages = ("keras", "tf2onnx", "onnx") if model.network.build else ()
+    versions = {package: version(package) for package in packages}
     inputs = {
         **model.description(),
         **versions,

@@ -40,8 +40,6 @@ class PairedDifference(NamedTuple):
     high: float
     p: float
     """Two-sided p-value of "no difference", between 1/resamples and 1."""
-    a_wins: float
-    """Share of resamples in which A's mean is the higher one, ties counted half."""
 
 
 # --- rankings ---------------------------------------------------------------------------------
@@ -88,16 +86,14 @@ def random_rankings(queries: np.ndarray, photos: int, k: int, seed: int = 0) -> 
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
 
-def frequency_rankings(
-    labels: Labels, queries: np.ndarray, k: int, leave_out: Collection[str] = ()
-) -> np.ndarray:
+def frequency_rankings(labels: Labels, queries: np.ndarray, k: int) -> np.ndarray:
     """Baseline that never looks at the query: photos with the most frequent categories first.
 
     A photo's score is the number of categories it shares with all photos together, i.e. the
     sum of its categories' photo counts; ties go to the lower row. Returns int64 [q, k].
     """
     _require_depth(k, len(labels) - 1)
-    shown, _ = category_matrix(labels, leave_out)
+    shown, _ = category_matrix(labels)
     order = np.argsort(-(shown @ shown.sum(axis=0)), kind="stable")[: k + 1]
     return np.stack([order[order != query][:k] for query in queries])
 
@@ -105,27 +101,25 @@ def frequency_rankings(
 # --- relevance --------------------------------------------------------------------------------
 
 
-def category_matrix(
-    labels: Labels, leave_out: Collection[str] = ()
-) -> tuple[np.ndarray, list[str]]:
+def category_matrix(labels: Labels) -> tuple[np.ndarray, list[str]]:
     """Which photo shows which category: float32 0/1 [photos, categories], and their names.
 
-    Categories are in alphabetical order; those in `leave_out` are dropped.
+    Categories are in alphabetical order.
     """
-    names = sorted(set().union(*labels) - set(leave_out))
+    names = sorted(set().union(*labels))
     matrix = np.array([[name in shown for name in names] for shown in labels], np.float32)
     return matrix.reshape(len(labels), len(names)), names
 
 
-def query_rows(labels: Labels, leave_out: Collection[str] = ()) -> np.ndarray:
+def query_rows(labels: Labels) -> np.ndarray:
     """Rows of the photos that can be judged: those sharing a category with another photo.
 
-    A photo without labels, one whose only labels are in `leave_out`, and one whose categories
-    occur nowhere else have no right answer that any ranking could find, so they are not
-    queries; they stay in the gallery. Returns int64 [q], ascending.
+    A photo without labels and one whose categories occur nowhere else have no right answer that
+    any ranking could find, so they are not queries; they stay in the gallery. Returns int64 [q],
+    ascending.
     Raises NeedsLabels when nothing is left.
     """
-    shown, _ = category_matrix(labels, leave_out)
+    shown, _ = category_matrix(labels)
     rows = np.flatnonzero(shown @ (shown.sum(axis=0) > 1))
     if not len(rows):
         raise NeedsLabels(
@@ -145,7 +139,6 @@ def relevance(
     labels: Labels,
     queries: np.ndarray,
     gain: Literal["binary", "jaccard", "shared"],
-    leave_out: Collection[str] = (),
 ) -> np.ndarray:
     """What each photo is worth as an answer to each query: float32 [queries, photos].
 
@@ -153,7 +146,7 @@ def relevance(
     jaccard: |shared| / |union| of the two category sets, 0 if both are empty.
     A query is worth 0 as its own answer.
     """
-    shown, _ = category_matrix(labels, leave_out)
+    shown, _ = category_matrix(labels)
     value = shown[queries] @ shown.T
     if gain == "binary":
         value = (value > 0).astype(np.float32)
@@ -236,7 +229,6 @@ def per_query(
     labels: Labels,
     queries: np.ndarray,
     k: int,
-    leave_out: Collection[str] = (),
 ) -> np.ndarray:
     """One metric of METRICS for every query: float64 [queries].
 
@@ -244,7 +236,7 @@ def per_query(
     Raises TutorialError when the rankings are shorter than k.
     """
     gain, function = METRICS[metric]
-    return function(rankings, relevance(labels, queries, gain, leave_out), k)
+    return function(rankings, relevance(labels, queries, gain), k)
 
 
 def evaluate(
@@ -252,10 +244,9 @@ def evaluate(
     labels: Labels,
     queries: np.ndarray,
     ks: Sequence[int] = (1, 5, 10),
-    leave_out: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """Every metric at every k: `{"ndcg@10": float64 [queries], …}`; arguments as `per_query`."""
-    gains = {gain: relevance(labels, queries, gain, leave_out) for gain, _ in METRICS.values()}
+    gains = {gain: relevance(labels, queries, gain) for gain, _ in METRICS.values()}
     return {
         f"{metric}@{k}": function(rankings, gains[gain], k)
         for metric, (gain, function) in METRICS.items()
@@ -263,15 +254,13 @@ def evaluate(
     }
 
 
-def per_category(
-    values: np.ndarray, labels: Labels, queries: np.ndarray, leave_out: Collection[str] = ()
-) -> pd.DataFrame:
+def per_category(values: np.ndarray, labels: Labels, queries: np.ndarray) -> pd.DataFrame:
     """Mean of a per-query metric over the queries that show each category.
 
     values: [queries]. Returns one row per category with a query, most queries first, columns
     `mean` and `queries` (their count). A query counts in each of its categories.
     """
-    shown, names = category_matrix([labels[row] for row in queries], leave_out)
+    shown, names = category_matrix([labels[row] for row in queries])
     counts = shown.sum(axis=0).astype(int)
     table = pd.DataFrame({"mean": values @ shown / counts, "queries": counts}, index=names)
     return table.rename_axis("category").sort_values("queries", ascending=False, kind="stable")
@@ -312,7 +301,6 @@ def paired_bootstrap(
     return PairedDifference(
         *interval,
         p=float(min(1, 2 * (smaller + 1) / (resamples + 1))),
-        a_wins=float(np.mean((means > 0) + 0.5 * (means == 0))),
     )
 
 

@@ -35,7 +35,7 @@ class Embedder:
     key: str
     """Names everything the rows depend on besides the photo."""
     dimension: int
-    preparation: tuple[int, str, bool]
+    preparation: tuple[int, str, bool, int | None]
     """Of a photo to pixels: `models.Recipe.preparation`."""
     load: Callable[[int], Callable[[np.ndarray], np.ndarray]] = field(compare=False)
     """Given the threads of one call, the function pixels [n, H, W, 3] → float32 [n, dimension]."""
@@ -155,19 +155,26 @@ def add_missing(
     networks = {each: each.load(threads) for each in caches}
     preparation = next(iter(caches)).preparation
 
-    def compute(digests: list[bytes]) -> list[tuple[VectorCache, list[bytes], np.ndarray]]:
+    def compute(digests: list[bytes]) -> tuple[int, list]:
         pixels = np.stack([load_pixels(photos[digest], *preparation) for digest in digests])
         done = []
         for each, cache in caches.items():
             mine = [row for row, digest in enumerate(digests) if digest not in known[each]]
             if mine:
                 done.append((cache, [digests[row] for row in mine], networks[each](pixels[mine])))
-        return done
+        return len(digests), done
 
     label = " + ".join(each.stem for each in caches)
     done = ahead(compute, batches, workers)
-    bar = track(done, total=len(batches), unit="batches", label=label, enabled=progress)
-    for results in bar:
+    bar = track(
+        done,
+        total=len(lacking),
+        unit="photos",
+        label=label,
+        enabled=progress,
+        size=lambda result: result[0],
+    )
+    for _, results in bar:
         for cache, keys, vectors in results:
             cache.append(keys, vectors)
 

@@ -164,13 +164,19 @@ def upright_box(
     return (x, y, width, height) if orientation < 5 else (y, x, height, width)
 
 
-def load_pixels(path: Path, size: int, resize: str = "nearest", crop: bool = False) -> np.ndarray:
+def load_pixels(
+    path: Path,
+    size: int,
+    resize: str = "nearest",
+    crop: bool = False,
+    shorter_side: int | None = None,
+) -> np.ndarray:
     """Read a photo as a square: uint8 [size, size, 3], RGB.
 
     `crop=False` squashes the whole photo; `crop=True` keeps its aspect: the shorter side becomes
-    `size` pixels and the centre of the longer one is kept. `resize` is `nearest`, `bilinear`,
-    `bicubic` or `lanczos`; all but the first average over all source pixels when they shrink
-    (antialiasing).
+    `shorter_side` pixels (`size` unless given) and the centre is kept. `resize` is `nearest`,
+    `bilinear`, `bicubic` or `lanczos`; all but the first average over all source pixels when they
+    shrink (antialiasing).
     `load_pixels(path, 224)` equals Keras' `load_img(path, target_size=(224, 224))`.
 
     A JPEG at least four times as large as needed on both sides is decoded at a fraction of its
@@ -181,9 +187,11 @@ def load_pixels(path: Path, size: int, resize: str = "nearest", crop: bool = Fal
     """
     if resize not in RESIZE:
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
-    photo = open_photo(path, None if resize == "nearest" else SCALED_DECODE * size)
+    shorter_side = shorter_side or size
+    photo = open_photo(path, None if resize == "nearest" else SCALED_DECODE * shorter_side)
     if crop:
-        photo = ImageOps.fit(photo, (size, size), RESIZE[resize])
+        edge = (1 - size / shorter_side) / 2  # of the shorter side, cut off at both ends
+        photo = ImageOps.fit(photo, (size, size), RESIZE[resize], bleed=edge)
     else:
         photo = photo.resize((size, size), RESIZE[resize])
     return np.array(photo)

@@ -5,12 +5,14 @@ Adding a model is adding an entry: a `Network` (how Keras builds it) and a recip
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.efficientnet import efficientnet_lite0
-from helpers.settings import TutorialError
+from helpers.settings import TutorialError, load_settings
 from helpers.weights import DIGESTS, load_weights
 
 if TYPE_CHECKING:
@@ -23,11 +25,11 @@ class Network:
 
     title: str
     """Its name as shown in figures and tables."""
-    build: Callable[[], keras.Model]
-    """Builds it for any input size [N, H, W, 3], weights included."""
+    build: Callable[[], keras.Model] | None
+    """Builds it for any input size [N, H, W, 3], weights included; None if it was adopted."""
     preprocessing: str
     """Mode of `keras.applications.imagenet_utils.preprocess_input`: caffe, tf or torch; or `lite`,
-    (x − 127) / 128."""
+    (x − 127) / 128. Of an adopted network what its file does with pixels."""
     dimension: int
     """Channels of its last feature map, hence the length of the vector."""
     weights_sha256: str
@@ -45,16 +47,20 @@ class Recipe:
     crop: bool
     """False squashes the photo to a square; True scales its shorter side and crops the centre."""
     pooling: str
-    """`max`, `average` or `gem` (generalised mean, p = 3) over the feature map's places."""
+    """`max`, `average` or `gem` (generalised mean, p = 3) over the feature map's places; `none`
+    where an adopted network gives a vector and no feature map."""
+    shorter_side: int | None = None
+    """Pixels the shorter side is scaled to before `crop`, where that is more than `input_size`."""
 
     @property
-    def preparation(self) -> tuple[int, str, bool]:
+    def preparation(self) -> tuple[int, str, bool, int | None]:
         """What decides the pixels uint8 [input_size, input_size, 3], as `load_pixels` takes it."""
-        return self.input_size, self.resize, self.crop
+        return self.input_size, self.resize, self.crop, self.shorter_side
 
     def description(self) -> dict[str, str]:
         """The recipe as strings; `described_recipe` is the inverse."""
-        return {key: str(value).lower() for key, value in asdict(self).items()}
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: str(value).lower() for key, value in known.items()}
 
 
 def described_recipe(description: Mapping[str, str]) -> Recipe:
@@ -64,6 +70,7 @@ def described_recipe(description: Mapping[str, str]) -> Recipe:
         resize=description["resize"],
         crop=description["crop"] == "true",
         pooling=description["pooling"],
+        shorter_side=int(description["shorter_side"]) if "shorter_side" in description else None,
     )
 
 
@@ -163,16 +170,53 @@ PRESETS = {
 }
 
 
+def adopted_folder() -> Path:
+    """Where `adoption` remembers the networks that readers bring."""
+    return load_settings().build_dir / "adopted"
+
+
+def adopted() -> dict[str, tuple[Network, Recipe]]:
+    """The adopted networks with their recipes, by name."""
+    found = {}
+    for path in sorted(adopted_folder().glob("*.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        found[path.stem] = Network(**about["network"]), described_recipe(about["recipe"])
+    return found
+
+
+def networks() -> dict[str, Network]:
+    """The registry and the adopted networks by name."""
+    return {**NETWORKS, **{name: network for name, (network, _) in adopted().items()}}
+
+
+def all_models() -> list[EmbeddingModel]:
+    """Every network under every preset and at every precision that it has."""
+    brought = {name: recipe for name, (_, recipe) in adopted().items()}
+    presets = {**PRESETS, "recommended": {**PRESETS["recommended"], **brought}}
+    return [
+        embedding_model(name, preset, precision)
+        for preset, recipes in presets.items()
+        for precision in PRECISIONS
+        for name, recipe in recipes.items()
+        if precision == "fp32" or recipe.pooling != "none"  # see `quantization.quantize`
+    ]
+
+
 def embedding_model(name: str, preset: str = "article", precision: str = "fp32") -> EmbeddingModel:
-    """The registry entry `name` with its recipe under `preset`, at a precision.
+    """A network of the registry or an adopted one, its recipe under `preset`, at a precision.
 
     Raises:
         TutorialError: there is no such model, preset or precision.
     """
-    if name not in NETWORKS:
-        raise TutorialError(f"No model named {name!r}; the registry has {', '.join(NETWORKS)}.")
-    if name not in PRESETS.get(preset, {}):
-        raise TutorialError(f"No preset {preset!r} for {name}; there are {', '.join(PRESETS)}.")
+    brought = {} if name in NETWORKS else adopted()
+    if name not in NETWORKS and name not in brought:
+        raise TutorialError(f"No model named {name!r}; the registry has {', '.join(networks())}.")
+    presets = {key: recipes[name] for key, recipes in PRESETS.items() if name in recipes}
+    if name in brought:
+        presets = {"recommended": brought[name][1]}
+    if preset not in presets:
+        raise TutorialError(f"No preset {preset!r} for {name}; there are {', '.join(presets)}.")
     if precision not in PRECISIONS:
         raise TutorialError(f"No precision {precision!r}; there are {' and '.join(PRECISIONS)}.")
-    return EmbeddingModel(name, preset, precision, NETWORKS[name], PRESETS[preset][name])
+    network = brought[name][0] if name in brought else NETWORKS[name]
+    return EmbeddingModel(name, preset, precision, network, presets[preset])

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
 
+listener: Callable[[int, int], None] | None = None
+"""Told as well how far a bar is: what is done, and in all. For a program that shows its own."""
+
 
 def track(
-    iterable: Iterable[T], *, total: int, unit: str, label: str, enabled: bool = True
+    iterable: Iterable[T],
+    *,
+    total: int,
+    unit: str,
+    label: str,
+    enabled: bool = True,
+    size: Callable[[T], int] = lambda item: 1,
 ) -> Iterator[T]:
     """Yield the items of `iterable`, with a bar if that takes longer than half a second.
+
+    `size` says for how many of `total` an item stands, such as a batch for its photos.
 
     The bar shows in a terminal (on stderr) and in a notebook that someone is sitting at, and goes
     away at the end. Where nobody watches – nbconvert, nbclient, nbval, a pipe – there is none, so
     that an executed notebook holds only its own outputs.
     """
     stream = watched_stream() if enabled else None
-    yield from tqdm(
-        iterable,
+    with tqdm(
         total=total,
         unit=f" {unit}",
         desc=label,
@@ -30,7 +40,14 @@ def track(
         delay=0.5,
         file=stream,
         disable=stream is None,
-    )
+    ) as bar:
+        done = 0
+        for item in iterable:
+            yield item
+            done += size(item)
+            bar.update(size(item))
+            if listener:
+                listener(done, total)
 
 
 def say(text: str) -> None:

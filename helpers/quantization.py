@@ -124,7 +124,7 @@ def quantize(source: Path, target: Path, pixels: np.ndarray) -> None:
         pixels: calibration photos uint8 [n, H, W, 3], at least 16, none of them a query.
 
     Raises:
-        TutorialError: there are fewer calibration photos.
+        TutorialError: there are fewer calibration photos, or no convolutions with a feature map.
     """
     if len(pixels) < LEAST_PHOTOS:
         raise TutorialError(
@@ -155,8 +155,13 @@ def quantize(source: Path, target: Path, pixels: np.ndarray) -> None:
 def around_the_network(path: Path) -> list[str]:
     """Names of the nodes before the first convolution and after the network's last operator."""
     nodes = onnx.load(path, load_external_data=False).graph.node
-    first = next(row for row, node in enumerate(nodes) if node.op_type == "Conv")
-    pooled = next(row for row, node in enumerate(nodes) if "feature_map" in node.output)
+    first = next((row for row, node in enumerate(nodes) if node.op_type == "Conv"), None)
+    pooled = next((row for row, node in enumerate(nodes) if "feature_map" in node.output), None)
+    if first is None or pooled is None:
+        raise TutorialError(
+            "INT8 is made for convolutions that lead to a feature map, and this network has none: "
+            'use precision="fp32".'
+        )
     return [node.name for row, node in enumerate(nodes) if not first <= row < pooled]
 
 

@@ -1,6 +1,7 @@
 """`from helpers.quiet_tf import keras, tf`: both without start-up chatter and foreign settings."""
 
 import os
+import warnings
 from contextlib import contextmanager
 
 from helpers.settings import TutorialError, load_settings
@@ -55,6 +56,8 @@ with silent_stderr():
     import tensorflow as tf
 
 standard_keras()
+# Keras' export to ONNX looks whether NumPy still has what it took away in 2023.
+warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
 tf.get_logger().setLevel("ERROR")
 
 __all__ = ["READERS_KERAS_HOME", "keras", "standard_keras", "tf"]

@@ -40,6 +40,8 @@ class Settings:
 
     dataset: str
     """`auto`, `coco`, `coco-val2017`, `sample`, or a folder of photos."""
+    models: tuple[str, ...]
+    """Names of networks, ONNX files and folders that take part; none means the default."""
     milvus_uri: str | None
     """URI of a Milvus server; None starts the embedded Milvus Lite."""
     milvus_token: str | None
@@ -66,6 +68,7 @@ def load_settings() -> Settings:
 
     return Settings(
         dataset=read("DATASET") or "auto",
+        models=tuple(filter(None, map(str.strip, (read("MODELS") or "").split(",")))),
         milvus_uri=_server("MILVUS_URI", read("MILVUS_URI")),
         milvus_token=read("MILVUS_TOKEN"),
         redis_url=_server("REDIS_URL", read("REDIS_URL")),

@@ -206,9 +206,9 @@ def store(
     rows = _rows(ids, vectors, paths, labels)
     there = _digests(client, name)
     changed = [row for row in rows if there.get(row["id"]) != row[DIGEST]]
-    starts = range(0, len(changed), BATCH_ROWS)
-    for start in track(starts, total=len(starts), unit="batches", label=name):
-        client.upsert(name, changed[start : start + BATCH_ROWS])
+    batches = [changed[at : at + BATCH_ROWS] for at in range(0, len(changed), BATCH_ROWS)]
+    for batch in track(batches, total=len(changed), unit="photos", label=name, size=len):
+        client.upsert(name, batch)
     if changed or len(there) != len(ids):
         keep_only(client, name, ids)
     return [row["id"] for row in rows]

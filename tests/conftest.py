@@ -15,7 +15,15 @@ from helpers.settings import ROOT, load_settings
 # isort: split
 from pymilvus.client import grpc_handler
 
-SETTINGS = ("DATASET", "MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL", "COCO_BASE_URL", "DATA_DIR")
+SETTINGS = (
+    "DATASET",
+    "MODELS",
+    "MILVUS_URI",
+    "MILVUS_TOKEN",
+    "REDIS_URL",
+    "COCO_BASE_URL",
+    "DATA_DIR",
+)
 BUILD_DIR = load_settings().build_dir  # before a test changes it: models are converted there once
 
 

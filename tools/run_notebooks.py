@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
 
-from helpers import conversion, extraction, results, services, weights
+from helpers import adoption, conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS, embedding_model
@@ -63,6 +63,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
     """Execute the notebooks, show their pages as they come, and sum up. Returns the exit status."""
     dataset = open_dataset()
     print(dataset.banner(), flush=True)
+    names = adoption.chosen()
     folder = load_settings().build_dir / "html"
     remove_leftovers(folder)
     chapters = [pages.chapter(path) for path in notebooks]
@@ -78,7 +79,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
 
     try:
         for number, path in enumerate(notebooks):
-            fetch_weights(ARTICLE if path.stem == QUICK_START else NETWORKS, fetched)
+            fetch_weights(ARTICLE if path.stem == QUICK_START else [*ARTICLE, *names], fetched)
             notebook = nbformat.read(path, as_version=4)
             error, ended[path.stem] = execute_shown(notebook, path)
             written.append(pages.notebook_page(notebook, chapters[number]))
@@ -129,7 +130,7 @@ def execute_shown(notebook: nbformat.NotebookNode, path: Path) -> tuple[str | No
 def fetch_weights(names: Iterable[str], fetched: set[str]) -> None:
     """Fetch what is not `fetched` yet, here where the terminal shows it."""
     for name in names:
-        if name not in fetched:
+        if name in NETWORKS and name not in fetched:
             weights.load_weights(name)
             fetched.add(name)
 

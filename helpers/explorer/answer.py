@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import grpc
 import numpy as np
@@ -16,12 +15,15 @@ from pymilvus.client.types import Status
 from pymilvus.exceptions import MilvusException
 
 from helpers import search, services
+from helpers.conversion import is_current, onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
+from helpers.evaluation import overlap_at_k, rank_exact
 from helpers.hits import Hit
-from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
+from helpers.models import EmbeddingModel, all_models
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.study import fusion
+from helpers.vector_store import collection_name, count
 
 METRICS = {"L2": "squared L2 distance", "COSINE": "cosine", "IP": "inner product"}
 """Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them."""
@@ -45,14 +47,14 @@ class Choice:
     """Everything a reader can set."""
 
     query: ImageRecord
-    left: EmbeddingModel
-    right: EmbeddingModel
+    a: EmbeddingModel
+    b: EmbeddingModel
     count: int = 6
     metric: str = "L2"
     category: str | None = None
     """Only photos of this category are results; None: all."""
     weight: float = 0.5
-    """Of the right model in the combined row: 0 is the left alone, 1 the right alone."""
+    """Of model B in the combined row: 0 is A alone, 1 is B alone."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Result:
     score: float
     """In the chosen metric; in the combined row the fused score, 0 to 1."""
     elsewhere: tuple[int | None, ...]
-    """Its rank in the other model's list; in the combined row in the left and the right one.
+    """Its rank in the other model's list; in the combined row in A's and in B's.
     None: not among the first 200 there."""
     shared: frozenset[str]
     """Categories it has in common with the query."""
@@ -75,8 +77,8 @@ class Result:
 class Answer:
     """Three rows of equal length, and what has to be said about them."""
 
-    left: list[Result]
-    right: list[Result]
+    a: list[Result]
+    b: list[Result]
     combined: list[Result]
     notice: str
 
@@ -87,6 +89,7 @@ class Stores:
     def __init__(self, dataset: ImageDataset):
         self.dataset = dataset
         self.known: dict[EmbeddingModel, StoredModel] = {}
+        self.differences: dict[frozenset[EmbeddingModel], np.ndarray] = {}
 
     def __call__(self, model: EmbeddingModel) -> StoredModel:
         """The stored model; converted, extracted and stored now if it is new here.
@@ -102,18 +105,37 @@ class Stores:
             )
         return self.known[model]
 
+    def made(self, model: EmbeddingModel) -> bool:
+        """Whether it can be searched at once: it is converted, extracted and stored."""
+        if model in self.known:
+            return True
+        name, client = collection_name(self.dataset.slug, model), services.connect_milvus()
+        return (
+            is_current(onnx_path(model), model)
+            and client.has_collection(name)
+            and count(client, name) == len(self.dataset)
+        )
+
+    def disagreement(self, a: EmbeddingModel, b: EmbeddingModel) -> np.ndarray:
+        """Share of each photo's ten nearest that only one of two models has: float64 [photos].
+
+        By exact search; the nearest are fewer where the dataset has no ten others.
+        """
+        pair = frozenset((a, b))
+        if pair not in self.differences:
+            rows, depth = np.arange(len(self.dataset)), min(10, len(self.dataset) - 1)
+            rankings = [rank_exact(v, v, rows, depth) for v in (self(a).vectors, self(b).vectors)]
+            self.differences[pair] = 1 - overlap_at_k(*rankings, depth)
+        return self.differences[pair]
+
     def forget(self) -> None:
         """Connect anew next time, and check what is stored there."""
         self.known.clear()
 
 
 def offered_models() -> list[EmbeddingModel]:
-    """All that can be chosen: every network, preset and precision of the registry."""
-    return [
-        embedding_model(name, preset, precision)
-        for preset, precision in product(PRESETS, PRECISIONS)
-        for name in PRESETS[preset]
-    ]
+    """All that can be chosen: every network, preset and precision, adopted ones, too."""
+    return all_models()
 
 
 def answer(stores: Stores, choice: Choice) -> Answer:
@@ -128,7 +150,7 @@ def answer(stores: Stores, choice: Choice) -> Answer:
             a server that does not answer.
     """
     count, notice = _countable(stores.dataset, choice)
-    sides = [_search(stores, model, choice) for model in (choice.left, choice.right)]
+    sides = [_search(stores, model, choice) for model in (choice.a, choice.b)]
     scores = [in_metric([hit.distance for hit in hits], choice.metric) for hits in sides]
     rankings = [np.array([[hit.id for hit in hits]], np.int64) for hits in sides]
     weights = (1 - choice.weight, choice.weight)
@@ -172,8 +194,8 @@ def in_metric(squared_distances: Sequence[float], metric: str) -> np.ndarray:
 
 def _countable(dataset: ImageDataset, choice: Choice) -> tuple[int, str]:
     """How many results there can be, and a sentence where these are fewer than asked for."""
-    if choice.left == choice.right:
-        raise TutorialError(f"Both sides are {choice.left.label}: choose two different models.")
+    if choice.a == choice.b:
+        raise TutorialError(f"Both sides are {choice.a.label}: choose two different models.")
     others = [record for record in dataset if record.id != choice.query.id]
     if not 1 <= choice.count <= len(others):
         raise TutorialError(

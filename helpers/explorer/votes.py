@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from helpers.files import locked, written_whole
 from helpers.settings import TutorialError, display_path, load_settings
 
-ANSWERS = ("left", "right", "same")
+ANSWERS = ("a", "b", "same")
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,32 @@ class Vote:
     """The dataset's slug."""
     query: str
     """The photo's id, or a digest of a photo that is not in the dataset."""
-    left: str
-    right: str
+    a: str
+    b: str
+    """Labels of the two models."""
     better: str
-    """`left`, `right` or `same`."""
+    """`a`, `b` or `same`."""
     blind: bool
-    """Whether the models' names were hidden."""
+    """Whether all that tells the models apart was hidden."""
 
 
 @dataclass(frozen=True)
 class Tally:
     """Votes on two models, each query counted once."""
 
-    first: int
-    second: int
+    a: int
+    b: int
     same: int
     p_value: float
-    """Two-sided sign test of first against second; 1 without any preference."""
+    """Two-sided sign test of a against b; 1 without any preference."""
+
+    @property
+    def verdict(self) -> str:
+        """The split, and whether it could be chance, as a reader would say it."""
+        if self.a + self.b == 0:
+            return "no preference"
+        likely = "hardly chance" if self.p_value < SIGNIFICANT else "could well be chance"
+        return f"{self.a} : {self.b}, {likely} (p = {self.p_value:.2g})"
 
 
 def votes_path() -> Path:
@@ -68,40 +78,45 @@ def load_votes() -> list[Vote]:
     )
 
 
-def save_vote(vote: Vote) -> list[Vote]:
-    """Add a vote to the file, in one step, and return all of them.
+def save_vote(vote: Vote) -> None:
+    """Add a vote to the file, in one step.
 
-    A second vote on the same query and the same two models replaces the first: the sign test
-    takes votes to be independent. Raises TutorialError for a vote on a model against itself, where
-    the file cannot be written, and as `load_votes` does.
+    A second vote on the same query and the same two models replaces the first, open and blind
+    votes apart: the sign test takes votes to be independent. Raises TutorialError for a vote on a
+    model against itself, where the file cannot be written, and as `load_votes` does.
     """
-    if vote.left == vote.right:
-        raise TutorialError(f"Both sides are {vote.left}: vote on two different models.")
-    path = votes_path()
-    with locked(path.with_suffix(".lock")):  # two notebooks may be open
-        votes = [old for old in load_votes() if _question(old) != _question(vote)] + [vote]
-        with written_whole(path) as part:
-            part.write_text(
-                json.dumps([asdict(one) for one in votes], indent=1) + "\n", encoding="utf-8"
-            )
-    return votes
+    if vote.a == vote.b:
+        raise TutorialError(f"Both sides are {vote.a}: vote on two different models.")
+    _rewrite(lambda votes: [*(v for v in votes if _question(v) != _question(vote)), vote])
 
 
-def tally(votes: Iterable[Vote], dataset: str, first: str, second: str) -> Tally:
-    """Count the votes on two models, on whichever side they stood.
+def remove_vote(vote: Vote) -> None:
+    """Take a vote out of the file. Raises TutorialError as `save_vote` does."""
+    _rewrite(lambda votes: [other for other in votes if other != vote])
+
+
+def tally(votes: Iterable[Vote], dataset: str, a: str, b: str, *, blind: bool = True) -> Tally:
+    """Count the blind votes on two models, or the open ones, on whichever side they stood.
 
     The sign test (`scipy.stats.binomtest`) asks how likely a split at least this uneven is if
     both were equally good; votes for “same” say nothing about it and are left out.
     """
-    counts = {first: 0, second: 0, "same": 0}
+    counts = {a: 0, b: 0, "same": 0}
     for vote in votes:
-        if vote.dataset == dataset and {vote.left, vote.right} == {first, second}:
-            winner = {"left": vote.left, "right": vote.right, "same": "same"}[vote.better]
-            counts[winner] += 1
-    decided = counts[first] + counts[second]
-    p_value = float(binomtest(counts[first], decided).pvalue) if decided else 1.0
-    return Tally(counts[first], counts[second], counts["same"], p_value)
+        if (vote.dataset, vote.blind) == (dataset, blind) and {vote.a, vote.b} == {a, b}:
+            counts[{"a": vote.a, "b": vote.b, "same": "same"}[vote.better]] += 1
+    decided = counts[a] + counts[b]
+    p_value = float(binomtest(counts[a], decided).pvalue) if decided else 1.0
+    return Tally(counts[a], counts[b], counts["same"], p_value)
 
 
-def _question(vote: Vote) -> tuple[str, str, frozenset[str]]:
-    return vote.dataset, vote.query, frozenset((vote.left, vote.right))
+def _rewrite(change: Callable[[list[Vote]], list[Vote]]) -> None:
+    path = votes_path()
+    with locked(path.with_suffix(".lock")):  # two notebooks may be open
+        votes = [asdict(vote) for vote in change(load_votes())]
+        with written_whole(path) as part:
+            part.write_text(json.dumps(votes, indent=1) + "\n", encoding="utf-8")
+
+
+def _question(vote: Vote) -> tuple[str, str, frozenset[str], bool]:
+    return vote.dataset, vote.query, frozenset((vote.a, vote.b)), vote.blind

@@ -1,26 +1,21 @@
 """The explorer: choose a query, see what two models find, vote. For JupyterLab, without a network.
 
-The photos are one anywidget (`photo_browser.js`), because no widget of ipywidgets is both a picture
-and a button: `Image` and `HTML` send no clicks, `Button` holds no picture, `FileUpload` takes no
-dropped files. The other controls are ipywidgets.
+The photos are `photo_browser`; the other controls are ipywidgets.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import random
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
-import anywidget
 import ipywidgets as widgets
 import numpy as np
-import traitlets
 
 from helpers import extraction, plots
 from helpers.conversion import onnx_path
@@ -37,354 +32,572 @@ from helpers.explorer.answer import (
     answer,
     offered_models,
 )
-from helpers.images import open_photo, thumbnail
-from helpers.models import EmbeddingModel, embedding_model
-from helpers.settings import TutorialError, resolve
+from helpers.explorer.photo_browser import (
+    SIZES,
+    Line,
+    PhotoBrowser,
+    alt_text,
+    data_uri,
+    photo_entry,
+    photo_uri,
+)
+from helpers.explorer.preparing import Preparation
+from helpers.images import open_photo
+from helpers.models import EmbeddingModel
+from helpers.settings import TutorialError, display_path
 from helpers.study import explanation, figures
 
-THUMBNAIL = (160, 160)
 STRIP = 40
+QUERY = 320  # pixels
+ENLARGED = 1400
+BUTTONS = {"a": [("a", "A is better", 1), ("same", "Same", 3)], "b": [("b", "B is better", 2)]}
+"""Beside the title of a row: a vote, its text and its key."""
+TRAIL = 12
 ALL = "all categories"
-SIDES = ("left", "right")
-FIT = {"width": "auto"}
+SPREAD, DISAGREE = "evenly spread", "most disagreement first"
 ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 10px"}
+SCORES = {
+    "L2": ("d²", "Squared L2 distance, 0 to 4: 2 − 2 · cosine"),
+    "COSINE": ("cos", "Cosine, −1 to 1: 1 − d² / 2"),
+    "IP": ("ip", "Inner product of unit vectors: their cosine"),
+}
 
-
-class PhotoBrowser(anywidget.AnyWidget):
-    """Thumbnails as buttons: a strip of queries, the query, and rows of results.
-
-    The slider of the combined row is here too, since that of ipywidgets has no name that a screen
-    reader could read.
-    """
-
-    _esm = Path(__file__).with_name("photo_browser.js")
-    _css = Path(__file__).with_name("photo_browser.css")
-    strip = traitlets.List().tag(sync=True)
-    query = traitlets.Dict().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
-    message = traitlets.Unicode().tag(sync=True)
-    explanation = traitlets.Dict().tag(sync=True)
-    weight = traitlets.Float(0.5).tag(sync=True)
+_remembered: dict[str, Choice] = {}
+"""Per dataset what was last chosen, for an explorer that is opened again in this kernel."""
 
 
 class Explorer(widgets.VBox):
-    """Two models side by side for one query, updated by every choice.
+    """Two models, A and B, side by side for one query, updated by every choice.
 
     Args:
         dataset: the photos; None opens the one that `DATASET` names.
-        left, right: the models to start with.
 
-    Raises TutorialError where the photos or a service cannot be used at the start; later errors
-    are shown as a sentence inside the widget, which goes on working.
+    It starts with what was last chosen in this kernel. Raises TutorialError where the photos or a
+    service cannot be used at the start; later errors are shown as a sentence inside the widget,
+    which goes on working.
     """
 
-    def __init__(
-        self,
-        dataset: ImageDataset | None = None,
-        left: EmbeddingModel = embedding_model("resnet50"),  # noqa: B008 frozen
-        right: EmbeddingModel = embedding_model("vgg16"),  # noqa: B008 frozen
-    ):
+    def __init__(self, dataset: ImageDataset | None = None):
         self.dataset = dataset or open_dataset()
         self.stores = Stores(self.dataset)
-        self.choice = Choice(
-            self.dataset.records[0], left, right, count=min(6, len(self.dataset) - 1)
+        first = Choice(
+            self.dataset.records[0], *offered_models()[:2], count=min(6, len(self.dataset) - 1)
         )
+        self.choice = _remembered.get(self.dataset.slug, first)
+        if self.choice.query not in self.dataset.records:  # a file that was dropped
+            self.choice = replace(self.choice, query=first.query)
         self.answer: Answer | None = None
+        self.trail, self.place = [self.choice.query], 0
         self.swapped = False
+        self.series: list[tuple[votes.Vote, ImageRecord]] = []
+        self.preparation: Preparation | None = None
+        self.lock = threading.RLock()  # a model that is ready comes from another thread
+        self.listeners: list[Callable[[ImageRecord], None]] = []
         self.uploads = tempfile.TemporaryDirectory(prefix="explorer-")
-        self.photos = PhotoBrowser()
+        self.photos = PhotoBrowser(weight=self.choice.weight)
         self.photos.on_msg(self._on_photo)
         self._make_controls()
-        self._show_strip()
         self.answer = answer(self.stores, self.choice)
+        self._show_models()
+        self._show_strip()
         self._show()
         self._show_tally()
-        super().__init__([self.settings, self.switches, self.photos, self.voting])
+        parts = [self.settings, self.switches, self.preparing, self.photos, self.tally]
+        super().__init__(parts)
+        self.add_class("explorer")
 
     def _repr_mimebundle_(self, **options) -> dict:
         """Beside the live view a sentence for pages without a kernel."""
         bundle = super()._repr_mimebundle_(**options)
-        sentence = "The explorer needs a running kernel: open this notebook with `make lab`."
+        sentence = "The explorer needs a running kernel: run this cell, in `make lab`."
         return {**bundle, "text/plain": sentence}
 
     # --- controls -----------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        models = [
-            (model.label + ("" if onnx_path(model).exists() else " (made on first use)"), model)
-            for model in offered_models()
-        ]
         categories = [(ALL, "")] + [
             (f"{name} ({count})", name) for name, count in self.dataset.categories.items()
         ]
-        self.left = _control(widgets.Dropdown, "Left", options=models, value=self.choice.left)
-        self.right = _control(widgets.Dropdown, "Right", options=models, value=self.choice.right)
-        self.metric = _control(
-            widgets.Dropdown,
-            "Score",
-            options=[(title, name) for name, title in METRICS.items()],
-            value=self.choice.metric,
-        )
+        choice = self.choice
+        self.models = {side: _control(widgets.Dropdown, f"Model {side.upper()}") for side in "ab"}
+        metrics = [(title, name) for name, title in METRICS.items()]
+        self.metric = _control(widgets.Dropdown, "Score", options=metrics, value=choice.metric)
         self.count = _control(
-            widgets.IntText, "Results", value=self.choice.count, continuous_update=False
+            widgets.IntText, "Results", value=choice.count, continuous_update=False
         )
-        self.category = _control(widgets.Dropdown, "Only", options=categories, value="")
-        self.queries = _control(widgets.Dropdown, "Queries", options=categories, value="")
-        self.random = widgets.Button(description="Random query", icon="random", layout=FIT)
-        self.explain = widgets.Checkbox(description="Explain on click", indent=False, layout=FIT)
-        self.blind = widgets.Checkbox(description="Blind", indent=False, layout=FIT)
-        for control in (self.left, self.right, self.metric, self.count, self.category):
-            control.observe(self._on_setting, "value")
-        self.photos.observe(lambda change: self._update(weight=change["new"]), "weight")
-        self.queries.observe(lambda _: self._guarded(self._show_strip), "value")
-        self.random.on_click(lambda _: self.ask(random.choice(self._strip_records())))
-        self.blind.observe(self._on_blind, "value")
-        self.explain.observe(self._on_explain, "value")
-        self.settings = widgets.GridBox(
-            [self.left, self.right, self.metric, self.count, self.category, self.queries],
-            layout=widgets.Layout(
-                grid_template_columns="repeat(auto-fit, minmax(17rem, 1fr))", grid_gap="2px 12px"
-            ),
+        self.category = _control(
+            widgets.Dropdown, "Results from", options=categories, value=choice.category or ""
         )
-        self.switches = widgets.Box([self.random, self.explain, self.blind], layout=ROW)
+        self.queries = _control(widgets.Dropdown, "Queries from", options=categories)
+        self.find = _control(
+            widgets.Text, "File name", placeholder="part of it", continuous_update=False
+        )
+        self.order = _control(widgets.Dropdown, "Strip", options=[SPREAD, DISAGREE])
+        self.size = _control(widgets.Dropdown, "Photo size", options=list(SIZES))
+        self.random = self._button("Random query", "random", self._ask_random)
+        self.back = self._button("Back", "arrow-left", lambda: self._walk(-1))
+        self.forward = self._button("Forward", "arrow-right", lambda: self._walk(1))
+        self.blind = widgets.Checkbox(description="Blind", indent=False, layout={"width": "auto"})
+        self.target = widgets.BoundedIntText(
+            10, 1, 1000, description="Votes to give", layout={"width": "9rem"},
+            style={"description_width": "auto"},
+        )  # fmt: skip
+        self.undo = self._button("Undo the last vote", "undo", self._undo)
+        self.undo.layout.display = "none"
+        self.cancel = self._button("Cancel", "stop", self._cancel)
+        self.bar = widgets.FloatProgress(max=1)
+        self.told = widgets.HTML()
+        self.preparing = widgets.Box([self.bar, self.told, self.cancel], layout=ROW)
+        self.preparing.layout.display = "none"
         self.tally = widgets.HTML()
-        buttons = []
-        for better, text in zip(
-            votes.ANSWERS, ("Left is better", "Right is better", "Same"), strict=True
-        ):
-            button = widgets.Button(description=text)
-            button.on_click(lambda _, better=better: self._guarded(self._vote, better))
-            buttons.append(button)
-        self.voting = widgets.Box([*buttons, self.tally], layout=ROW)
+
+        for control in (self.metric, self.count, self.category):
+            control.observe(self._on_setting, "value")
+        for side, control in self.models.items():
+            control.observe(lambda change, s=side: self._guarded(self._choose_model, s, change.new),
+                            "value")  # fmt: skip
+        for control in (self.queries, self.find, self.order):
+            control.observe(lambda _: self._guarded(self._show_strip), "value")
+        self.photos.observe(lambda change: self._update(weight=change["new"]), "weight")
+        self.size.observe(lambda _: self._guarded(self._show), "value")
+        self.blind.observe(lambda change: self._guarded(self._set_blind, change["new"]), "value")
+        self.settings = widgets.GridBox(
+            [*self.models.values(), self.metric, self.count, self.category, self.queries,
+             self.find, self.order, self.size],
+            layout=widgets.Layout(
+                grid_template_columns="repeat(auto-fill, minmax(15rem, 1fr))", grid_gap="2px 12px"
+            ),
+        )  # fmt: skip
+        self.switches = widgets.Box(
+            [self.random, self.back, self.forward, self.blind, self.target, self.undo],
+            layout=ROW,
+        )
+
+    def _button(self, text: str, icon: str, action: Callable[[], None]) -> widgets.Button:
+        button = widgets.Button(description=text, icon=icon, layout={"width": "auto"})
+        button.on_click(lambda _: self._guarded(action))
+        return button
+
+    def _show_models(self) -> None:
+        """What can be chosen; afterwards the controls stand at the models that are shown."""
+        options = [
+            (model.label + ("" if onnx_path(model).exists() else " (made on first use)"), model)
+            for model in offered_models()
+        ]
+        self.listing = True  # new options choose the first of them
+        for side, control in self.models.items():
+            control.options = options
+            control.value = getattr(self.choice, side)
+        self.listing = False
 
     # --- what the reader does -----------------------------------------------------------------
 
     def ask(self, query: ImageRecord) -> None:
-        """Search for a photo of the dataset; `Explorer.ask_file` takes any other."""
-        self.swapped = self.blind.value and random.random() < 0.5
-        self._update(query=query)
+        """Search for a photo of the dataset; a file dropped on the explorer may be any other."""
+        self._guarded(self._ask, query)
 
-    def ask_file(self, name: str, content: bytes) -> None:
-        """Search for a photo of the reader's own, given as the bytes of a file."""
+    def _ask(self, query: ImageRecord, place: int | None = None) -> None:
+        """Search for a photo: a new one, or the one that stands at a place of the trail."""
+        if self.blind.value and _name(query) in self._voted():
+            raise TutorialError("You have voted on this photo before: choose another one.")
+        if place is None and query != self.trail[self.place]:
+            place = self.place + 1
+            self.trail[place:] = [query]
+        self.place = self.place if place is None else place
+        self.swapped = self.blind.value and random.random() < 0.5
+        self._search(replace(self.choice, query=query))
+
+    def _candidates(self) -> list[ImageRecord]:
+        """What a random query is drawn from; in blind votes without photos that were seen."""
+        records = [record for record in self._query_records() if record != self.choice.query]
+        if self.blind.value:
+            seen = self._voted() | {_name(record) for record in self.trail}
+            records = [record for record in records if _name(record) not in seen]
+        return records
+
+    def _ask_random(self) -> None:
+        records = self._candidates()
+        if not records:
+            raise TutorialError(
+                "No other photo is left to ask for: choose other `Queries from`, or no file name."
+            )
+        self._ask(random.choice(records))
+
+    def _walk(self, step: int) -> None:
+        """Back or forward over the queries so far."""
+        place = self.place + step
+        if 0 <= place < len(self.trail):
+            self._ask(self.trail[place], place)
+
+    def _ask_file(self, name: str, content: bytes, number: int, of: int) -> None:
+        """Search for a photo of the reader's own; of several files the others come after it."""
         # Its own name: thumbnails are kept by path, and two files may be named alike.
         path = Path(self.uploads.name) / _digest(content)
         path.write_bytes(content)
         try:
             open_photo(path)
         except TutorialError as error:
-            raise TutorialError(str(error).replace(path.name, Path(name).name)) from error
-        self.ask(ImageRecord(OWN_PHOTO, path, frozenset()))
+            reason = str(error).partition(" cannot be used as a photo: ")[2].rpartition("; ")[0]
+            name = Path(name).name
+            raise TutorialError(f"{name!r} cannot be used as a photo: {reason}.") from error
+        record = ImageRecord(OWN_PHOTO, path, frozenset())
+        if number:
+            self.trail.append(record)
+            self._show_trail()
+            self.photos.message = f"{of} files: this is the first photo, Forward leads to the next."
+        else:
+            self._ask(record)
 
     def _on_photo(self, _widget: object, message: dict, buffers: list) -> None:
         self._guarded(self._handle, message, buffers)
 
     def _handle(self, message: dict, buffers: list) -> None:
-        if message["kind"] == "large":
-            raise TutorialError(f"{message['name']!r} is larger than 8 MB: drop a smaller copy.")
-        if message["kind"] == "file":
-            self.ask_file(message["name"], bytes(buffers[0]))
-            return
-        record = self.dataset.by_id[int(message["id"])]
-        if self.explain.value and not self.blind.value and message["place"] != "strip":
-            self._explain(record)
-        else:
-            self.ask(record)
+        match message["kind"]:
+            case "photo" if message["place"] == "trail":
+                self._walk(self._trail_start() + message["number"] - self.place)
+            case "photo":
+                self._ask(self.dataset.by_id[int(message["id"])])
+            case "why":
+                self._explain(self.dataset.by_id[int(message["id"])], message["place"])
+            case "enlarge":
+                self._enlarge(message["id"], message["place"])
+            case "vote":
+                self._vote(message["better"])
+            case "random":
+                self._ask_random()
+            case "back" | "forward":
+                self._walk(1 if message["kind"] == "forward" else -1)
+            case "file":
+                content = bytes(buffers[0])
+                self._ask_file(message["name"], content, message["number"], message["of"])
 
     def _on_setting(self, _change: object) -> None:
-        self._update(
-            left=self.left.value,
-            right=self.right.value,
-            metric=self.metric.value,
-            count=self.count.value,
-            category=self.category.value or None,
-        )
-
-    def _on_blind(self, _change: object) -> None:
-        hidden = "none" if self.blind.value else None
-        for control in (self.left, self.right, self.metric, self.explain):
-            control.layout.display = hidden
-        self.ask(self.choice.query)
-
-    def _on_explain(self, change: dict) -> None:
-        if not change["new"]:
-            self.photos.explanation = {}
+        category = self.category.value or None
+        self._update(metric=self.metric.value, count=self.count.value, category=category)
 
     def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
         """Run an action of the reader's; what goes wrong becomes a sentence in the widget."""
-        try:
-            self.photos.message = ""
-            action(*arguments)
-        except TutorialError as error:
-            self.photos.message = str(error)
+        with self.lock:
+            try:
+                self.photos.message = ""
+                action(*arguments)
+            except TutorialError as error:
+                self.photos.message = str(error)
 
     def _update(self, **chosen: object) -> None:
-        self._guarded(self._search, replace(self.choice, **chosen))
+        self._guarded(lambda: self._search(replace(self.choice, **chosen)))
 
     def _search(self, choice: Choice) -> None:
-        if not all(model in self.stores.known for model in (choice.left, choice.right)):
-            self.photos.message = "Preparing the models: converting, extracting, storing …"
         self.choice = choice  # kept even if the search fails: choosing again tries again
         self.answer = answer(self.stores, choice)
+        _remembered[self.dataset.slug] = choice
         self._show()
         self._show_tally()
+        for listener in self.listeners:
+            listener(choice.query)
+
+    # --- models that are made on first use ----------------------------------------------------
+
+    def _choose_model(self, side: str, model: EmbeddingModel | None) -> None:
+        if self.listing or model == getattr(self.choice, side):
+            return
+        if self.stores.made(model):
+            self._search(replace(self.choice, **{side: model}))
+            return
+        for control in self.models.values():
+            control.disabled = True
+        self.preparing.layout.display = None
+        self.preparation = Preparation(
+            self.dataset,
+            model,
+            self._show_progress,
+            lambda why: self._guarded(self._prepared, side, model, why),
+        )
+
+    def _show_progress(self, share: float, text: str) -> None:
+        self.bar.value, self.told.value = share, text
+
+    def _prepared(self, side: str, model: EmbeddingModel, why: str) -> None:
+        """The process of a preparation has ended, `why` being what went wrong."""
+        self.preparation = None
+        self.preparing.layout.display = "none"
+        for control in self.models.values():
+            control.disabled = False
+        try:
+            if why:
+                raise TutorialError(why)
+            self._search(replace(self.choice, **{side: model}))
+        finally:
+            self._show_models()
+
+    def _cancel(self) -> None:
+        if self.preparation:
+            self.preparation.cancel()
+            self._prepared("a", self.choice.a, "")
+
+    # --- votes --------------------------------------------------------------------------------
+
+    def _set_blind(self, on: bool) -> None:
+        for control in (*self.models.values(), self.metric, self.order):
+            control.layout.display = "none" if on else None
+        self.undo.layout.display = None if on else "none"
+        self.target.disabled, self.undo.disabled = on, True
+        if not on:
+            self.swapped = False
+            self._search(self.choice)
+            return
+        self.series.clear()
+        try:
+            self._ask_random()
+        except TutorialError:  # the rows still show names
+            self.blind.value = False
+            raise
+
+    def _voted(self) -> set[str]:
+        """Queries on which the reader voted blind, for this pair of models."""
+        pair = {self.choice.a.label, self.choice.b.label}
+        return {
+            vote.query
+            for vote in votes.load_votes()
+            if vote.blind and vote.dataset == self.dataset.slug and {vote.a, vote.b} == pair
+        }
 
     def _vote(self, better: str) -> None:
         choice, swapped, blind = self.shown
         if better != "same" and swapped:
-            better = SIDES[1 - SIDES.index(better)]
-        query = choice.query
-        name = query.path.name if query.id == OWN_PHOTO else str(query.id)
-        models = choice.left.label, choice.right.label
-        votes.save_vote(votes.Vote(self.dataset.slug, name, *models, better, blind))
-        self._show_tally()
-        if self.blind.value:  # the next one, before a second look spoils it
-            self.ask(random.choice(self._strip_records()))
+            better = {"a": "b", "b": "a"}[better]
+        a, b, name = choice.a.label, choice.b.label, _name(choice.query)
+        if blind and name in self._voted():
+            raise TutorialError("You have voted on this photo before: choose another one.")
+        vote = votes.Vote(self.dataset.slug, name, a, b, better, blind)
+        votes.save_vote(vote)
+        if not blind:
+            self._show_tally()
+            return
+        self.series.append((vote, choice.query))
+        self.undo.disabled = False
+        if len(self.series) == self.target.value:
+            self.blind.value = False
+        elif self._candidates():
+            self._ask_random()  # before a second look spoils it
+        else:
+            self.blind.value = False
+            self.photos.message = f"No other photo is left: these are {len(self.series)} votes."
+
+    def _undo(self) -> None:
+        """Take back the last vote of this series, and ask for its query again."""
+        vote, query = self.series.pop()
+        votes.remove_vote(vote)
+        self.undo.disabled = not self.series
+        self._ask(query)
+
+    def _show_tally(self) -> None:
+        choice, _, blind = self.shown
+        if blind:
+            self.tally.value = f"{len(self.series)} of {_votes(self.target.value)}"
+            return
+        a, b = choice.a.label, choice.b.label
+        kept, told = votes.load_votes(), []
+        for kind, hidden in (("Blind", True), ("Open", False)):
+            found = votes.tally(kept, self.dataset.slug, a, b, blind=hidden)
+            total = found.a + found.b + found.same
+            if total:
+                verdict = f" {found.verdict}." if hidden else " Names seen, so not tested."
+                told.append(f"{kind}: {_votes(total)}; A ({a}) <b>{found.a}</b>, B ({b}) "
+                            f"<b>{found.b}</b>, same <b>{found.same}</b>.{verdict}")  # fmt: skip
+        self.tally.value = "<br>".join(told) or "No votes yet on these two models."
 
     # --- what the reader sees -----------------------------------------------------------------
 
-    def _strip_records(self) -> list[ImageRecord]:
-        """The photos to choose from: of one category or all, evenly spread."""
-        wanted = self.queries.value
-        records = [one for one in self.dataset if not wanted or wanted in one.labels]
-        rows = np.linspace(0, len(records) - 1, min(STRIP, len(records))).astype(int)
-        return [records[row] for row in rows]
+    def _query_records(self) -> list[ImageRecord]:
+        """The photos to choose from: of one category or all, with a file name or any."""
+        wanted, name = self.queries.value, self.find.value.strip().lower()
+        return [
+            record
+            for record in self.dataset
+            if (not wanted or wanted in record.labels) and name in record.path.name.lower()
+        ]
 
     def _show_strip(self) -> None:
-        self.photos.strip = [_photo(record.id, record.path, record.labels, []) for record in
-                             self._strip_records()]  # fmt: skip
+        records = self._query_records()
+        if self.order.value == DISAGREE:
+            self.photos.message = "Comparing the ten nearest of every photo …"
+            differ = self.stores.disagreement(self.choice.a, self.choice.b)
+            share = dict(zip(self.dataset.by_id, differ, strict=True))
+            shown = sorted(records, key=lambda record: -share[record.id])[:STRIP]
+            self.photos.message = ""
+        else:
+            rows = np.linspace(0, len(records) - 1, min(STRIP, len(records))).astype(int)
+            shown = [records[row] for row in rows]
+        self.photos.strip = [photo_entry(record) for record in shown]
+        self.photos.note = (
+            f"{len(shown)} of {len(records)} photos, {self.order.value}"
+            + ("" if len(shown) == len(records) else "; a category or a file name leads to others")
+        )  # fmt: skip
+
+    def _trail_start(self) -> int:
+        """Where the part of the trail that is shown begins: the current query is in it."""
+        return max(0, min(self.place - TRAIL // 2, len(self.trail) - TRAIL))
+
+    def _show_trail(self) -> None:
+        start = self._trail_start()
+        shown = enumerate(self.trail[start : start + TRAIL], start)
+        self.photos.trail = [photo_entry(one, current=n == self.place) for n, one in shown]
+        self.back.disabled = self.place == 0
+        self.forward.disabled = self.place == len(self.trail) - 1
 
     def _show(self) -> None:
-        query, found = self.choice.query, self.answer
-        name = "Your photo" if query.id == OWN_PHOTO else "Query"
-        labels = ", ".join(sorted(query.labels))
-        photo = _photo(query.id, query.path, query.labels, [name, labels])
-        rows = [(self.choice.left.label, found.left, "left"),
-                (self.choice.right.label, found.right, "right")]  # fmt: skip
-        if self.blind.value:
-            shown = rows[::-1] if self.swapped else rows
-            rows = [(side.capitalize(), results, side)
-                    for side, (_, results, _) in zip(SIDES, shown, strict=True)]  # fmt: skip
+        choice, found, blind = self.choice, self.answer, self.blind.value
+        query = choice.query
+        titles = {side: f"{side.upper()} · {getattr(choice, side).label}" for side in "ab"}
+        results = {"a": found.a, "b": found.b}
+        if blind:
+            titles = {"a": "A", "b": "B"}
+            if self.swapped:
+                results = {"a": found.b, "b": found.a}
         else:
-            share = f"{1 - self.choice.weight:.0%} left, {self.choice.weight:.0%} right"
-            rows.append((f"Combined: {share}", found.combined, "combined"))
-        rows = [
+            titles["combined"] = (
+                f"A and B combined: {1 - choice.weight:.0%} {choice.a.label}, "
+                f"{choice.weight:.0%} {choice.b.label}"
+            )
+            results["combined"] = found.combined
+        # Votes, their tally and heat maps are of this, whatever a search that failed was to show.
+        self.shown = (choice, self.swapped, blind)
+        self.results = results
+        self.photos.size = SIZES[self.size.value]
+        self.photos.query = photo_entry(query, self._about_query(), QUERY)
+        self.photos.ends = [f"A {choice.a.title}", f"B {choice.b.title}"]
+        self.photos.explanation = {}
+        self.photos.rows = [
             {
                 "name": name,
                 "title": title,
-                "photos": [self._result(result, name) for result in results],
+                "votes": BUTTONS.get(name, []),
+                "photos": [self._entry(result, name) for result in results[name]],
             }
-            for title, results, name in rows
+            for name, title in titles.items()
         ]
-        # Votes, their tally and heat maps are of this, whatever a search that failed was to show.
-        self.shown = (self.choice, self.swapped, self.blind.value)
-        self.photos.query, self.photos.rows = photo, rows
-        self.photos.explanation = {}
         self.photos.message = found.notice
+        self._show_trail()
 
-    def _result(self, result: Result, row: str) -> dict:
-        hit = result.hit
-        score = "" if self.blind.value else f" · {self._score_name(row)} {result.score:.3f}"
-        lines = [f"{hit.rank}{score}", self._movement(result, row)]
-        if self.choice.query.labels:
-            lines.append("✓ " + ", ".join(sorted(result.shared)) if result.shared else "✗")
-        photo = _photo(hit.id, resolve(hit.path), hit.labels, lines)
-        photo["alt"] = f"Result {hit.rank}: {photo['alt']}"
-        return {**photo, "match": bool(result.shared)}
+    def _about_query(self) -> list[Line]:
+        query = self.choice.query
+        name = "Your photo" if query.id == OWN_PHOTO else "Query"
+        return [(name, ""), (", ".join(sorted(query.labels)), "")]
 
-    def _score_name(self, row: str) -> str:
+    def _entry(self, result: Result, row: str) -> dict:
+        """A result with what there is to say of it; in blind votes that is its place."""
+        hit, labelled = result.hit, bool(self.choice.query.labels)
+        record = self.dataset.by_id[hit.id]
+        lines, classes, blind = [(str(hit.rank), "")], [], self.blind.value
+        if not blind:
+            lines = [self._score(result, row), self._movement(result, row)]
+            if labelled:
+                shared = "✓ " + ", ".join(sorted(result.shared)) if result.shared else "✗"
+                lines.append((shared, "Categories it shares with the query"))
+                classes = ["match" if result.shared else "miss"]
+        size = max(240, 8 * SIZES[self.size.value] // 5)  # sharp where it has grown
+        entry = photo_entry(record, lines, size, classes=classes, silent=blind)
+        return {**entry, "alt": f"Result {hit.rank}: {entry['alt']}"}
+
+    def _score(self, result: Result, row: str) -> Line:
+        name, tip = SCORES[self.choice.metric]
         if row == "combined":
-            return "score"
-        return {"L2": "d²", "COSINE": "cos", "IP": "ip"}[self.choice.metric]
+            name, tip = "score", "Weighted sum of both models' normalised scores, 0 to 1"
+        return f"{result.hit.rank} · {name} {result.score:.3f}", tip
 
-    def _movement(self, result: Result, row: str) -> str:
+    def _movement(self, result: Result, row: str) -> Line:
         """Where else the photo stands: ▲ if this model ranks it higher than the other does."""
         if row == "combined":
             places = [rank or f"beyond {DEPTH}" for rank in result.elsewhere]
-            return f"left {places[0]}, right {places[1]}"
-        [other] = result.elsewhere
-        if other is None:
-            return f"new, beyond {DEPTH} there"
-        if other > len(self.answer.left):
-            return f"new, {other} there"
-        change = other - result.hit.rank
-        return f"▲ {change}" if change > 0 else f"▼ {-change}" if change < 0 else "= same rank"
+            return f"A {places[0]}, B {places[1]}", "Its rank with each model alone"
+        [there], other = result.elsewhere, "B" if row == "a" else "A"
+        if there is None:
+            return f"new, beyond {DEPTH} there", f"Not among the first {DEPTH} of {other}"
+        tip = f"At rank {there} with {other}"
+        if there > len(self.answer.a):
+            return f"new, {there} there", f"{tip}: not in its row"
+        change = there - result.hit.rank
+        if not change:
+            return "= same rank", tip
+        word = "higher" if change > 0 else "lower"
+        tip += f": {abs(change)} {word} here"
+        return f"▲ {change}" if change > 0 else f"▼ {-change}", tip
 
-    def _explain(self, record: ImageRecord) -> None:
+    def _enlarge(self, id_: str, place: str) -> None:
+        """Query and result side by side, with the way to the results before and after it."""
+        ids = [str(result.hit.id) for result in self.results.get(place, [])]
+        pair = [self._large(self.choice.query, self._about_query())]
+        about = {"place": place, "title": ""}
+        if place != "query":
+            number = ids.index(id_)
+            result = self.results[place][number]
+            lines = self._entry(result, place)["lines"]
+            pair.append(self._large(self.dataset.by_id[int(id_)], lines))
+            about |= {
+                "title": f"{number + 1} of {len(ids)}",
+                "before": ids[number - 1] if number else "",
+                "after": ids[number + 1] if number + 1 < len(ids) else "",
+            }
+        self.photos.enlarged = {**about, "photos": pair}
+
+    def _large(self, record: ImageRecord, lines: list[Line]) -> dict:
+        """A photo for the dialog; where names could tell the models apart it has none."""
+        hidden = self.blind.value or record.id == OWN_PHOTO
+        name = [] if hidden else [(display_path(record.path), str(record.path))]
+        return {
+            "src": photo_uri(record.path, ENLARGED),
+            "alt": alt_text(record.labels),
+            "lines": [*name, *lines],
+            "path": "" if hidden else str(record.path),
+        }
+
+    def _explain(self, record: ImageRecord, row: str) -> None:
         """Heat maps of notebook 07: where the similarity of the query and a result comes from."""
         self.photos.message = "Computing the heat maps …"
         choice, *_ = self.shown
-        query, maps, cosines = choice.query, {}, []
-        for model in (choice.left, choice.right):
+        query, maps, told = choice.query, {}, []
+        for side, model in (("A", choice.a), ("B", choice.b)):
             stored = self.stores(model)
             paths = [query.path, record.path]
             features = extraction.feature_maps(stored.onnx_path, paths)
             recipe = stored.model.recipe
             split = explanation.similarity_maps(*features, recipe.pooling)
-            cosines.append(f"{model.label} cosine {split[0].sum():.3f}")
+            cosine = split[0].sum()
+            told.append(f"{side}, {model.label}: cosine {cosine:.3f} (d² {2 - 2 * cosine:.3f})")
             seen = [explanation.seen(np.asarray(open_photo(path)), recipe) for path in paths]
             maps[model.label.replace(" · ", "\n", 1)] = list(zip(seen, split, strict=True))
         figure = io.BytesIO()
-        figures.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=80)
-        photo = plots.names(record.labels)
+        figures.match_maps(maps, ("query", "result")).savefig(figure, format="png", dpi=130)
         self.photos.explanation = {
-            "src": _data_uri(figure.getvalue(), "png"),
-            "alt": f"Heat maps: where the query and a result ({photo}) are alike for "
-            + " and ".join(cosines),
+            "src": data_uri(figure.getvalue(), "png"),
+            "alt": f"Heat maps: where the query and a result ({plots.names(record.labels)}) are "
+            "alike for " + " and ".join(told),
+            "note": f"The shares of the places add up to the cosine; d² = 2 − 2 · cosine. "
+            f"{'; '.join(told)}.",
+            "row": row,
+            "id": str(record.id),
         }
         self.photos.message = ""
-
-    def _show_tally(self) -> None:
-        choice, _, blind = self.shown
-        left, right = choice.left.label, choice.right.label
-        found = votes.tally(votes.load_votes(), self.dataset.slug, left, right)
-        total = found.first + found.second + found.same
-        if blind:
-            self.tally.value = f"{total} votes so far; switch Blind off to see for whom."
-            return
-        self.tally.value = (
-            f"Your votes: {left} <b>{found.first}</b>, {right} <b>{found.second}</b>, "
-            f"same <b>{found.same}</b>. Sign test: p = {found.p_value:.3f}"
-        )
 
 
 def _control(kind: type[widgets.Widget], description: str, **options: object) -> widgets.Widget:
     return kind(
         description=description,
-        style={"description_width": "4.5rem"},
+        style={"description_width": "6rem"},
         layout=widgets.Layout(width="auto"),
         **options,
     )
 
 
-def alt_text(labels: frozenset[str]) -> str:
-    """What a screen reader says of a photo."""
-    return ", ".join(sorted(labels)) or "photo without label"
+def _name(query: ImageRecord) -> str:
+    """What a vote calls a query: its id, or the digest of a photo of the reader's own."""
+    return query.path.name if query.id == OWN_PHOTO else str(query.id)
 
 
-def _photo(id_: int, path: Path, labels: frozenset[str], lines: list[str]) -> dict:
-    """A thumbnail as the browser takes it; JavaScript would round a long id that is a number."""
-    return {
-        "id": str(id_),
-        "src": thumbnail_uri(path),
-        "alt": alt_text(labels),
-        "lines": [line for line in lines if line],
-    }
-
-
-@lru_cache(maxsize=4096)
-def thumbnail_uri(path: Path) -> str:
-    """A whole photo, at most 160 pixels wide and high, as the text of a JPEG data URI.
-
-    Raises TutorialError if the photo cannot be read.
-    """
-    content = io.BytesIO()
-    thumbnail(path, THUMBNAIL, crop=False).save(content, "JPEG", quality=82)
-    return _data_uri(content.getvalue(), "jpeg")
+def _votes(number: int) -> str:
+    return f"{number} vote{'' if number == 1 else 's'}"
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -12,8 +12,6 @@ from PIL import Image, ImageEnhance, ImageOps
 from helpers.files import scratch
 from helpers.images import open_photo
 
-JPEG_QUALITY = 40
-
 
 def cropped(photo: Image.Image, share: float = 0.8) -> Image.Image:
     """The middle of a photo: `share` of its width and of its height."""
@@ -24,7 +22,7 @@ def cropped(photo: Image.Image, share: float = 0.8) -> Image.Image:
 
 COPIES = {
     "half the size": lambda photo: photo.resize((photo.width // 2 or 1, photo.height // 2 or 1)),
-    f"JPEG, quality {JPEG_QUALITY}": lambda photo: photo,  # as `write_copies` writes it
+    "JPEG, quality 40": lambda photo: photo,  # as `write_copies` writes it
     "cropped to 80 %": cropped,
     "mirrored": ImageOps.mirror,
     "40 % brighter": lambda photo: ImageEnhance.Brightness(photo).enhance(1.4),
@@ -38,11 +36,11 @@ def write_copies(paths: Sequence[Path]) -> list[Path]:
     They live as long as this process. Raises TutorialError for a photo that cannot be read.
     """
     written = []
-    for number, path in enumerate(paths):
+    for path in paths:
         photo = open_photo(path)
         for kind, change in COPIES.items():
-            written.append(scratch(f"copy-{number}-{len(written)}.jpg"))
-            change(photo).save(written[-1], quality=JPEG_QUALITY if "JPEG" in kind else 95)
+            written.append(scratch(f"copy-{len(written)}.jpg"))
+            change(photo).save(written[-1], quality=40 if "JPEG" in kind else 95)
     return written
 
 

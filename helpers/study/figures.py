@@ -209,9 +209,9 @@ def ladder(rungs: pd.DataFrame, metric: str) -> Figure:
     return figure
 
 
-def legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
-    """The legend of `axes` in one line above the figure."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+def legend(figure: Figure, axes: Axes) -> None:
+    """The legend of `axes` above the figure, in lines of five."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5)
 
 
 def match_maps(

@@ -196,6 +196,62 @@ def test_a_result_leads_to_its_own_results(visit, dataset, nearest):
     )
 
 
+def test_filters_and_place_survive_a_result_outside_of_them_and_back(visit, dataset, nearest):
+    page = visit("gallery")
+    category = list(dataset.categories)[3]
+    wanted = ids_of(dataset, [category in record.labels for record in dataset])
+    page.get_by_label("Category").select_option(category)
+    slide(page, "least", 1)
+    there = shown(page)
+    assert set(there) <= set(wanted) and len(there) > 3
+    link = page.locator(f"#{there[-1]} li a").first
+    for _ in range(20):  # a result that the filter hides
+        target = link.get_attribute("href").removeprefix("#")
+        if target not in there:
+            break
+        link = page.locator(f"#{there[-1]} li a[href='#{target}'] >> xpath=../following::a").first
+    link.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    link.click()
+    page.wait_for_function(f"document.activeElement.id === '{target}'")
+    assert set(shown(page)) == {*there, target}
+    assert "and the selected one" in page.locator("#status").inner_text()
+    page.reload()
+    assert set(shown(page)) == {*there, target}, "the address says it all"
+    page.go_back()
+    page.wait_for_function(f"Math.abs(scrollY - {before}) < 3")
+    assert shown(page) == there
+    assert page.get_by_label("Category").input_value() == category
+
+
+def test_queries_in_the_order_of_disagreement(visit, dataset, different):
+    page = visit("gallery")
+    page.get_by_label("Order").select_option("most different first")
+    order = np.argsort(-different, kind="stable")
+    assert shown(page) == [f"q{dataset.records[row].id}" for row in order]
+    assert page.url.endswith("#order=different")
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function("!location.hash.includes('order')")
+    assert shown(page) == [f"q{record.id}" for record in dataset]
+
+
+def test_printed_pages_lose_no_code(visit):
+    page = visit("01_convert_models", (800, 1000))
+    page.emulate_media(media="print")
+    cut = page.locator("pre").evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).length"
+    )
+    assert cut == 0
+    assert not page.locator("nav.contents").is_visible()
+    gallery = visit("gallery")
+    gallery.emulate_media(media="print")
+    assert gallery.locator("form").is_hidden() and gallery.locator(".query").first.is_visible()
+
+
+def test_the_index_has_a_gap_after_each_number(visit):
+    assert "10Explore" not in visit("index").locator("main").inner_text()
+
+
 def test_without_javascript_everything_is_there(visit, dataset):
     page = visit("gallery", java_script_enabled=False)
     assert len(shown(page)) == len(dataset)

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ import psutil
 import pytest
 from PIL import Image, ImageOps
 from scipy.stats import binomtest
+from sklearn.decomposition import PCA
 
 from helpers import services
 from helpers.conversion import ensure_onnx
@@ -25,10 +27,11 @@ from helpers.explorer.answer import DEPTH, OWN_PHOTO
 from helpers.explorer.votes import load_votes, votes_path
 from helpers.extraction import extract
 from helpers.models import EmbeddingModel, embedding_model
+from helpers.settings import ROOT
 from helpers.vector_store import collection_name
 
 HANG_SECONDS = 1800  # ends what hangs; notebook 10 measures how long an update takes
-LEFT, RIGHT = embedding_model("resnet50"), embedding_model("vgg16")
+A, B = embedding_model("resnet50"), embedding_model("vgg16")
 NAMES = ("resnet", "vgg", "article", "recommended", "fp32", "int8")
 
 
@@ -60,12 +63,16 @@ def explore(opened):
     page = opened.page
     scroll_to(page, "Explorer(dataset)")
     page.locator(".photo-browser").first.wait_for()
-    for switch in ("Blind", "Explain on click"):
-        page.get_by_label(switch, exact=True).set_checked(False)
+    page.get_by_label("Blind", exact=True).set_checked(False)
     set_number(page, 6)
+    name = page.get_by_label("File name")
+    if name.input_value():
+        name.fill("")
+        name.press("Enter")
     for label, option in (
-        ("Left", LEFT.label), ("Right", RIGHT.label), ("Score", "squared L2 distance"),
-        ("Only", "all categories"), ("Queries", "all categories"),
+        ("Model A", A.label), ("Model B", B.label), ("Score", "squared L2 distance"),
+        ("Results from", "all categories"), ("Queries from", "all categories"),
+        ("Strip", "evenly spread"), ("Photo size", "small"),
     ):  # fmt: skip
         choose(page, label, option)
     idle(page)
@@ -116,6 +123,47 @@ def idle(page) -> None:
     )
 
 
+# make lab ------------------------------------------------------------------------------------
+
+
+def test_it_opens_notebook_0_beside_names_one_can_read(watched, lab, screenshots):
+    page = watched.page
+    page.goto(f"{lab.removesuffix('/lab')}/?token=test")
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.context?.path")
+    path = page.evaluate("window.jupyterapp.shell.currentWidget.context.path")
+    assert path == "00_quick_start.ipynb"
+    name = page.locator(".jp-DirListing-itemText", has_text="08_go_faster").first
+    name.wait_for()
+    page.screenshot(path=screenshots / "start.png")
+    assert name.evaluate("one => one.scrollWidth <= one.clientWidth"), "the name is cut"
+
+
+def test_a_saved_explorer_is_a_sentence_and_the_notebooks_stay_clean(watched, lab, environment):
+    page, build = watched.page, Path(environment["BUILD_DIR"])
+    source = "from helpers.explorer.widget import Explorer\nExplorer()"
+    write_notebook(build / "lab/saved.ipynb", source)
+    run_all(page, lab, "saved.ipynb")
+    page.locator(".photo-browser").first.wait_for()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    saved = json.loads((build / "lab/saved.ipynb").read_text(encoding="utf-8"))
+    [output] = saved["cells"][0]["outputs"]
+    assert list(output["data"]) == ["text/plain"]
+    page.evaluate("window.jupyterapp.commands.execute('kernelmenu:shutdown')")
+    page.goto(f"{lab}/tree/saved.ipynb?token=test&reset")
+    page.get_by_text("The explorer needs a running kernel").wait_for()
+    assert page.get_by_text("Error displaying widget").count() == 0
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        copy = Path(environment["PYTHONPATH"]) / "notebooks" / notebook.name
+        assert copy.read_bytes() == notebook.read_bytes()
+
+
+def write_notebook(path: Path, source: str) -> None:
+    """A notebook with one code cell."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+    cells = [nbformat.v4.new_code_cell(source)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+
+
 # The explorer --------------------------------------------------------------------------------
 
 
@@ -126,6 +174,11 @@ def choose(page, label: str, option: str) -> None:
     [number, *_] = [place for place, text in enumerate(texts) if text.startswith(option)]
     if control.evaluate("one => one.selectedIndex") != number:
         control.select_option(index=number)
+
+
+def control(page, text: str):
+    """A button of ipywidgets; its icon is part of the name that `get_by_role` sees."""
+    return page.locator(".explorer button.widget-button", has_text=text).first
 
 
 def set_number(page, count: int) -> None:
@@ -211,7 +264,7 @@ def by_hand(
 def fused_by_hand(dataset, query: int, weight: float, count: int) -> list[int]:
     """The combined row, by Milvus' published formula: Σ weight · (1 − 2 · atan(d²) / π)."""
     scores: dict[int, float] = {}
-    for share, model in ((1 - weight, LEFT), (weight, RIGHT)):
+    for share, model in ((1 - weight, A), (weight, B)):
         for id_, distance in by_hand(dataset, model, query, DEPTH).items():
             scores[id_] = scores.get(id_, 0) + share * (1 - 2 * math.atan(distance) / math.pi)
     return sorted(scores, key=lambda id_: (-scores[id_], id_))[:count]
@@ -226,10 +279,10 @@ def wait_until(page, condition) -> None:
 
 def check_rows(
     page, dataset, query: int | Path, count: int, category: str | None = None, *,
-    models: tuple[EmbeddingModel, EmbeddingModel] = (LEFT, RIGHT),
+    models: tuple[EmbeddingModel, EmbeddingModel] = (A, B),
 ) -> None:  # fmt: skip
     """Both rows hold what Milvus answers, in its order."""
-    for row, model in zip(("left", "right"), models, strict=True):
+    for row, model in zip(("a", "b"), models, strict=True):
         wanted = list(by_hand(dataset, model, query, count, category))
         wait_until(page, lambda row=row, wanted=wanted: shown(page, row) == wanted)
 
@@ -239,7 +292,7 @@ def check_captions(
 ) -> None:
     """Distance, movement against the other model and shared categories, each worked out here."""
     lists = [by_hand(dataset, model, query, DEPTH) for model in models]
-    for row, mine, other in (("left", *lists), ("right", *lists[::-1])):
+    for row, mine, other in (("a", *lists), ("b", *lists[::-1])):
         ids = shown(page, row)
         for rank, (id_, lines) in enumerate(
             zip(ids, captions(page, row), strict=True), start=1
@@ -302,15 +355,15 @@ def test_the_quick_start_shows_its_picture_and_takes_a_photo(watched, lab, tmp_p
 def test_query_filter_number_and_fusion(explore, stored, screenshots):
     page, dataset = explore, stored
     check_rows(page, dataset, click_photo(page, ".strip", 3), 6)
-    query = click_photo(page, "[data-row=left]", 1)
+    query = click_photo(page, "[data-row=a]", 1)
     check_rows(page, dataset, query, 6)
     page.screenshot(path=screenshots / "10_explore.png")
     check_message_moves_no_photo(page, screenshots / "message.png")
 
     category = max(dataset.categories, key=dataset.categories.get)
-    choose(page, "Only", f"{category} (")
+    choose(page, "Results from", f"{category} (")
     check_rows(page, dataset, query, 6, category)
-    choose(page, "Only", "all categories")
+    choose(page, "Results from", "all categories")
     check_rows(page, dataset, query, 6)
 
     slider = page.get_by_role("slider", name="Fusion")
@@ -321,9 +374,9 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
         wait_until(page, lambda wanted=wanted: shown(page, "combined") == wanted)
         page.keyboard.press("ArrowLeft")
     page.keyboard.press("Home")
-    wait_until(page, lambda: shown(page, "combined") == shown(page, "left"))
+    wait_until(page, lambda: shown(page, "combined") == shown(page, "a"))
     page.keyboard.press("End")
-    wait_until(page, lambda: shown(page, "combined") == shown(page, "right"))
+    wait_until(page, lambda: shown(page, "combined") == shown(page, "b"))
 
     set_number(page, 5000)
     wait_until(page, lambda: "5000 results were asked for" in told(page))
@@ -331,9 +384,9 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
     check_rows(page, dataset, query, 3)
     assert told(page) == ""
 
-    choose(page, "Queries", f"{category} (")
+    choose(page, "Queries from", f"{category} (")
     of_it = {record.id for record in dataset if category in record.labels}
-    strip = page.locator(".photo-browser .strip .photo")
+    strip = page.locator(".explorer .strip .photo")
     wait_until(page, lambda: strip.count() == len(of_it))
     page.get_by_role("button", name="Random query").click()
     idle(page)
@@ -356,90 +409,75 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
 def test_any_two_models(explore, stored, models):
     page = explore
     click_photo(page, ".strip", 11)
-    for side, model in zip(("Left", "Right"), models, strict=True):
+    for side, model in zip(("Model A", "Model B"), models, strict=True):
         choose(page, side, model.label)
     titles = page.locator(".photo-browser .rows h3")
-    labels = [model.label for model in models]
+    labels = [f"{side} · {model.label}" for side, model in zip("AB", models, strict=True)]
     wait_until(page, lambda: titles.all_text_contents()[:2] == labels)
     for number in (11, 20):
         query = click_photo(page, ".strip", number)
         check_rows(page, stored, query, 6, models=models)
         check_captions(page, stored, query, models)
-    assert shown(page, "left") != shown(page, "right") or models[1].precision == "int8"
+    assert shown(page, "a") != shown(page, "b") or models[1].precision == "int8"
 
 
-def test_explain_shows_heat_maps_until_it_is_switched_off(explore, stored, screenshots):
+def test_why_shows_heat_maps_under_the_row(explore, stored, screenshots):
     page = explore
     query = click_photo(page, ".strip", 5)
     check_rows(page, stored, query, 6)
-    switch = page.get_by_label("Explain on click", exact=True)
-    switch.check()
     maps = page.locator(".photo-browser .explanation img")
-    for number in (0, 2):
-        result = shown(page, "left")[number]
-        page.locator(".photo-browser [data-row=left] .photo").nth(number).click()
-        cosines = [
-            f"{v.label} cosine {1 - by_hand(stored, v, query, DEPTH)[result] / 2:.3f}"
-            for v in (LEFT, RIGHT)
-        ]
-        wait_until(
-            page,
-            lambda cosines=cosines: maps.count() and all(
-                one in maps.get_attribute("alt") for one in cosines
-            ),
-        )  # fmt: skip
+    for row, number in (("a", 0), ("b", 2)):
+        result = shown(page, row)[number]
+        page.locator(f".photo-browser [data-row={row}] .why").nth(number).click()
+        told_of = []
+        for side, model in (("A", A), ("B", B)):
+            distance = by_hand(stored, model, query, DEPTH)[result]
+            cosine = f"cosine {1 - distance / 2:.3f} (d² {distance:.3f})"
+            told_of.append(f"{side}, {model.label}: {cosine}")
+        under = page.locator(f".photo-browser [data-row={row}] .explanation")
+        wait_until(page, lambda under=under, t=told_of: all(x in under.inner_text() for x in t))
+        assert maps.count() == 1
+        marked = page.locator(".photo-browser .explained")
+        assert marked.get_attribute("data-id") == str(result)
         assert asked(page) == query, "explaining must not change the query"
-    assert maps.evaluate("one => one.naturalWidth") > 800
-    maps.scroll_into_view_if_needed()
+    wait_until(page, lambda: maps.evaluate("one => one.naturalWidth") > 800)
     page.screenshot(path=screenshots / "heat_maps.png")
-    switch.uncheck()
-    wait_until(page, lambda: maps.count() == 0)
-
-    switch.check()
-    page.locator(".photo-browser [data-row=right] .photo").first.click()
-    wait_until(page, lambda: maps.count() == 1)
     check_rows(page, stored, click_photo(page, ".strip", 6), 6)
     assert maps.count() == 0, "the maps are of another query"
 
 
-def tally(page):
-    return page.locator(".widget-html-content:has-text('votes')").first.inner_text()
+# Votes ---------------------------------------------------------------------------------------
 
 
-def test_votes_are_counted_tested_and_kept(explore, stored):
+def tally(page) -> str:
+    """What stands under the photos about votes."""
+    return page.locator(".explorer > .widget-html").first.inner_text()
+
+
+def test_open_votes_are_counted_and_not_tested(explore, stored):
     page = explore
     votes_path().unlink(missing_ok=True)
-    given = ["Left is better"] * 6 + ["Right is better", "Same"]
+    given = ["A is better"] * 3 + ["B is better", "Same"]
     queries = []
     for number, answer in enumerate(given):
         queries.append(click_photo(page, ".strip", number))
         page.get_by_role("button", name=answer, exact=True).click()
         wait_until(page, lambda: votes_path().exists() and len(load_votes()) == len(queries))
-
-    def expected(left, right, same):
-        p = binomtest(left, left + right).pvalue
-        return (
-            f"Your votes: {LEFT.label} {left}, {RIGHT.label} {right}, same {same}. "
-            f"Sign test: p = {p:.3f}"
-        )
-
-    wait_until(page, lambda: tally(page) == expected(6, 1, 1))
     kept = json.loads(votes_path().read_text())
     assert [vote["query"] for vote in kept] == [str(query) for query in queries]
-    assert [vote["better"] for vote in kept] == ["left"] * 6 + ["right", "same"]
-    assert all(
-        vote["left"] == LEFT.label and vote["right"] == RIGHT.label and not vote["blind"]
-        for vote in kept
-    )
+    assert [vote["better"] for vote in kept] == ["a"] * 3 + ["b", "same"]
+    assert all((vote["a"], vote["b"], vote["blind"]) == (A.label, B.label, False) for vote in kept)
+    wanted = f"Open: 5 votes; A ({A.label}) 3, B ({B.label}) 1, same 1. Names seen, so not tested."
+    wait_until(page, lambda: tally(page) == wanted)
     click_photo(page, ".strip", 0)  # a change of mind about the first query
-    page.get_by_role("button", name="Right is better", exact=True).click()
-    wait_until(page, lambda: tally(page) == expected(5, 2, 1))
+    page.get_by_role("button", name="B is better", exact=True).click()
+    wait_until(page, lambda: f"A ({A.label}) 2, B ({B.label}) 2, same 1." in tally(page))
     assert len(load_votes()) == len(given)
 
 
 def readable(page) -> str:
     """All that the widget shows or reads aloud: texts, attributes, options of visible controls."""
-    return page.locator(".widget-vbox:has(> .photo-browser)").first.evaluate(
+    return page.locator(".explorer").first.evaluate(
         """root => [root, ...root.querySelectorAll('*')]
             .filter(one => one.checkVisibility() || one.tagName === 'OPTION'
                            && one.parentElement.checkVisibility())
@@ -450,86 +488,296 @@ def readable(page) -> str:
     )
 
 
-def test_blind_votes_reach_the_right_model(explore, stored, screenshots):
+def test_blind_votes_are_blind_complete_and_reach_the_right_model(explore, stored, screenshots):
     page = explore
     votes_path().unlink(missing_ok=True)
     assert all(name in readable(page).lower() for name in NAMES)
+    seen_with_names = click_photo(page, ".strip", 3)
+    page.get_by_label("Votes to give").fill("6")
     page.get_by_label("Blind", exact=True).check()
-    wait_until(page, lambda: page.locator(".photo-browser [data-row=combined]").count() == 0)
-    wait_until(page, lambda: "0 votes so far" in tally(page))
-    wins, seen = {LEFT: 0, RIGHT: 0}, set()
-    for number in range(30):
-        query = click_photo(page, ".strip", number)
-        idle(page)
-        rows = {v: list(by_hand(stored, v, query, 6)) for v in (LEFT, RIGHT)}
-        if rows[LEFT] == rows[RIGHT]:
-            continue
-        [at_left] = [v for v in rows if rows[v] == shown(page, "left")]
-        [at_right] = [v for v in rows if rows[v] == shown(page, "right")]
-        assert at_left != at_right
+    wait_until(page, lambda: tally(page) == "0 of 6 votes")
+    assert asked(page) != seen_with_names, "what was seen with names is not asked"
+    wins, queries, sides = {A: 0, B: 0}, [], set()
+    while len(queries) < 6:
+        wait_until(page, lambda: tally(page) == f"{len(queries)} of 6 votes")
+        query = asked(page)
+        rows = {model: list(by_hand(stored, model, query, 6)) for model in (A, B)}
+        at = {row: [m for m in rows if rows[m] == shown(page, row)] for row in "ab"}
+        assert all(at.values())
         text = readable(page).lower()
-        assert [name for name in NAMES if name in text] == [] and "d²" not in text
-        if number == 0:
+        hidden = [*NAMES, "d²", "✓", "✗", "▲", "▼"]
+        assert [name for name in hidden if name in text] == []
+        assert page.locator(".photo-browser :is(.match, .miss)").count() == 0
+        key = "1" if len(queries) % 2 else "2"
+        if len(queries) == 3:
             page.screenshot(path=screenshots / "blind.png")
-        better, button = (
-            (at_left, "Left is better") if number % 3 else (at_right, "Right is better")
-        )
-        page.get_by_role("button", name=button, exact=True).click()
-        wins[better] += 1
-        wait_until(page, lambda: f"{sum(wins.values())} votes so far" in tally(page))
-        idle(page)
-        seen.add((at_left, button))
-        if len(seen) == 4:
-            break
-    assert len(seen) == 4, "each model was on each side, and each side was voted for"
+            page.keyboard.press(key)
+            wait_until(page, lambda: tally(page) == "4 of 6 votes")
+            page.get_by_role("button", name="Undo the last vote").click()
+            wait_until(page, lambda q=query: tally(page) == "3 of 6 votes" and asked(page) == q)
+            assert len(load_votes()) == 3
+            at = {row: [m for m in rows if rows[m] == shown(page, row)] for row in "ab"}
+        page.keyboard.press(key)
+        queries.append(query)
+        if rows[A] != rows[B]:
+            [better] = at["a" if key == "1" else "b"]
+            sides.add((better, key))
+            wins[better] += 1
+        wait_until(page, lambda: len(load_votes()) == len(queries))
+    assert len(set(queries)) == 6, "no query comes twice"
     kept = load_votes()
-    assert all(vote.blind and vote.left == LEFT.label for vote in kept)
-    page.get_by_label("Blind", exact=True).uncheck()
-    p = binomtest(wins[LEFT], sum(wins.values())).pvalue
-    wanted = (
-        f"{LEFT.label} {wins[LEFT]}, {RIGHT.label} {wins[RIGHT]}, same 0. Sign test: p = {p:.3f}"
-    )
-    wait_until(page, lambda: tally(page).endswith(wanted))
+    assert [int(vote.query) for vote in kept] == queries and all(vote.blind for vote in kept)
+    blind = page.get_by_label("Blind", exact=True)
+    wait_until(page, lambda: not blind.is_checked())  # it ends by itself
+    a, b = (sum(vote.better == side for vote in kept) for side in "ab")
+    assert sum(wins.values()) < 6 or (a, b) == (wins[A], wins[B])
+    wait_until(page, lambda: f"{a} : {b}, could well be chance (p = " in tally(page))
+    assert f"(p = {binomtest(a, a + b).pvalue:.2g})" in tally(page)
 
 
-def drop(page, name: str, content: bytes) -> None:
-    """Drag a file from the desktop over the widget, and drop it there."""
-    files = page.evaluate_handle(
-        """([name, content]) => {
-            const files = new DataTransfer();
-            const bytes = Uint8Array.from(atob(content), one => one.charCodeAt(0));
-            files.items.add(new File([bytes], name));
-            return files;
-        }""",
-        [name, base64.b64encode(content).decode()],
-    )
-    target = page.locator(".photo-browser .rows").first
-    frame = page.locator(".photo-browser.dropping")
-    for event, count in (("dragenter", 1), ("dragover", 1), ("drop", 0)):
-        target.dispatch_event(event, {"dataTransfer": files})
-        assert frame.count() == count
+# Keys ----------------------------------------------------------------------------------------
 
 
-def test_a_dropped_photo_is_searched_for(explore, stored, screenshots, tmp_path):
+def test_keys_work_in_the_explorer_and_never_reach_the_notebook(explore, stored, screenshots):
     page = explore
-    own = tmp_path / "mine.png"  # no photo of the dataset
-    with Image.open(stored.records[7].path) as photo:
-        ImageOps.mirror(photo).save(own)
-    drop(page, own.name, own.read_bytes())
-    wait_until(page, lambda: asked(page) == OWN_PHOTO)
+    votes_path().unlink(missing_ok=True)
+    first, second = click_photo(page, ".strip", 4), click_photo(page, ".strip", 7)
+    sources = (
+        "window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.map(c => c.source)"
+    )
+    before = page.evaluate(sources)
+    places = [
+        page.locator(".explorer .strip .photo").nth(7),
+        page.locator(".photo-browser h3").first,
+        control(page, "Back"),
+    ]
+    for place in places:
+        place.click()
+        idle(page)
+        for key in "xacdd":  # cut, new cell, copy, delete
+            page.keyboard.press(key)
+        assert page.evaluate(sources) == before
+    wait_until(page, lambda: asked(page) == first)  # Back was one of them
+    page.keyboard.press("f")
+    wait_until(page, lambda: asked(page) == second)
+    page.keyboard.press("b")
+    wait_until(page, lambda: asked(page) == first)
+    page.keyboard.press("2")
+    wait_until(page, lambda: votes_path().exists() and load_votes()[-1].better == "b")
+    page.keyboard.press("r")
+    wait_until(page, lambda: asked(page) != first)
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    dialog.wait_for()
+    page.screenshot(path=screenshots / "keys.png")
+    page.keyboard.press("Escape")
+    name = page.get_by_label("File name")
+    name.fill("")
+    name.press_sequentially("xrb1")  # a field takes letters as letters
+    assert name.input_value() == "xrb1" and page.evaluate(sources) == before
+    name.fill("")
+    name.press("Enter")
+
+
+def test_a_row_is_one_tab_stop_with_arrow_keys(explore):
+    page = explore
+    click_photo(page, ".strip", 3)
+    focus = "document.activeElement"
+    strip = page.locator(".explorer .strip .photo")
+    strip.nth(3).focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(f"{focus}.dataset.id") == strip.nth(4).get_attribute("data-id")
+    page.keyboard.press("End")
+    assert page.evaluate(f"{focus}.dataset.id") == strip.last.get_attribute("data-id")
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(f"{focus}.dataset.place ?? {focus}.className"))
+    assert {"a", "b", "vote"} <= set(reached), "votes and both rows within 14 Tabs"
+    assert reached.count("a") == reached.count("b") == 1
+    page.locator(".photo-browser [data-row=a] .photo").first.focus()
+    page.keyboard.press("ArrowRight")
+    wanted = int(page.evaluate(f"{focus}.dataset.id"))
+    page.keyboard.press("Enter")
+    wait_until(page, lambda: asked(page) == wanted)
+    assert page.evaluate(f"{focus}.dataset.place") == "a", "the keyboard stays in the row"
+
+
+# Looking closer ------------------------------------------------------------------------------
+
+
+def test_a_result_is_enlarged_beside_the_query(explore, stored, screenshots):
+    page = explore
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    query = click_photo(page, ".strip", 6)
+    ids = shown(page, "b")
+    page.locator(".photo-browser [data-row=b] .photo").nth(1).focus()
+    page.keyboard.press("e")
+    dialog = page.get_by_role("dialog", name="Enlarged")
+    dialog.get_by_text("2 of 6").wait_for()
+    page.keyboard.press("ArrowRight")
+    dialog.get_by_text("3 of 6").wait_for()
+    path = str(stored.by_id[ids[2]].path)
+    assert Path(path).name in dialog.inner_text()
+    assert stored.by_id[query].path.name in dialog.inner_text()
+    page.screenshot(path=screenshots / "enlarged.png")
+    sizes = dialog.locator("img").evaluate_all("all => all.map(one => one.clientWidth)")
+    assert len(sizes) == 2 and min(sizes) > 400
+    dialog.get_by_role("button", name="Copy path").last.click()
+    dialog.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert Path(copied).name == Path(path).name and Path(copied).is_absolute()
+    page.keyboard.press("Escape")
+    wait_until(page, lambda: dialog.count() == 0 or not dialog.is_visible())
+    assert asked(page) == query
+
+
+def test_trail_marks_hover_tooltips_size_and_saved_view(explore, stored, tmp_path):
+    page = explore
+    first, second = click_photo(page, ".strip", 2), click_photo(page, ".strip", 9)
+    marked = page.locator(".explorer .strip [aria-current=true]")
+    assert marked.get_attribute("data-id") == str(second)
+    page.locator(f".explorer .trail .photo[data-id='{first}']").last.click()
+    wait_until(page, lambda: asked(page) == first)
+
+    common = next(id_ for id_ in shown(page, "a") if id_ in shown(page, "b"))
+    page.locator(f".photo-browser [data-row=a] .photo[data-id='{common}']").hover()
+    lit = page.locator(".explorer .results .tile.lit")
+    rows = lit.evaluate_all("all => all.map(one => one.closest('section').dataset.row)")
+    assert {"a", "b"} <= set(rows)
+    tips = page.locator(".photo-browser [data-row=a] .photo span").evaluate_all(
+        "all => all.map(one => one.title)"
+    )
+    assert all(tips) and any("with B" in tip for tip in tips)
+
+    photo = page.locator(".photo-browser [data-row=a] .photo img").first
+    small = photo.evaluate("one => one.clientWidth")
+    choose(page, "Photo size", "large")
+    wait_until(page, lambda: photo.evaluate("one => one.clientWidth") > 2 * small)
+    wait_until(page, lambda: photo.evaluate("one => one.naturalWidth") > 300)
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this view").click()
+    saved = tmp_path / "view.html"
+    download.value.save_as(saved)
+    text = saved.read_text(encoding="utf-8")
+    assert A.label in text and text.count("data:image/jpeg") >= 19 and "<script" not in text
+
+
+def test_any_photo_is_found_and_the_strip_starts_at_its_beginning(explore, stored):
+    page = explore
+    strip = page.locator(".explorer .strip").first
+    assert f"40 of {len(stored)} photos" in strip.inner_text()
+    row = strip.locator(".photos")
+    row.evaluate("one => { one.scrollLeft = 900 }")
+    category = max(stored.categories, key=stored.categories.get)
+    choose(page, "Queries from", f"{category} (")
+    wait_until(page, lambda: "40 of" not in strip.inner_text())
+    assert row.evaluate("one => one.scrollLeft") == 0
+    choose(page, "Queries from", "all categories")
+    hidden = next(r for r in stored if r.id not in {
+        int(i) for i in strip.locator(".photo").evaluate_all("a => a.map(one => one.dataset.id)")
+    })  # fmt: skip
+    name = page.get_by_label("File name")
+    name.fill(hidden.path.stem)
+    name.press("Enter")
+    wait_until(page, lambda: strip.locator(".photo").count() == 1)
+    assert click_photo(page, ".strip", 0) == hidden.id
+
+
+# A model that is not there yet ---------------------------------------------------------------
+
+
+def test_a_model_is_made_with_progress_and_can_be_cancelled(explore, stored, screenshots):
+    page, other = explore, embedding_model("vgg16", "recommended", "int8")
+    model = page.get_by_role("combobox", name="Model B", exact=True)
+    progress = page.locator(".explorer .widget-box:has(> .progress-bar, .progress)").last
+    cancel = control(page, "Cancel")
+    choose(page, "Model B", other.label)
+    page.get_by_text("step 1 of 3, converting to ONNX").wait_for()
+    query = click_photo(page, ".strip", 12)
+    check_rows(page, stored, query, 6)  # the old pair
+    page.screenshot(path=screenshots / "preparing.png")
+    cancel.click()
+    wait_until(page, lambda: not cancel.is_visible())
+    option = "one => one.selectedOptions[0].textContent"
+    wait_until(page, lambda: model.evaluate(option).replace("\xa0", " ") == B.label)
+    assert told(page) == "" and progress.count() <= 1
+
+    made = embedding_model("resnet50", "recommended", "int8")
+    choose(page, "Model B", made.label)
+    page.get_by_text(f"of {len(stored)} photos, about").wait_for()
+    title = page.locator(".photo-browser [data-row=b] h3")
+    wait_until(page, lambda: title.inner_text() == f"B · {made.label}")
+    assert model.evaluate(option).replace("\xa0", " ") == made.label, "no “made on first use”"
+    check_rows(page, stored, query, 6, models=(A, made))
+
+
+# The reader's own photos ---------------------------------------------------------------------
+
+
+def drop(page, *files: tuple[str, bytes], on: str = ".photo-browser .rows") -> None:
+    """Drag files from the desktop over the widget, and drop them there."""
+    dragged = page.evaluate_handle(
+        """files => {
+            const all = new DataTransfer();
+            for (const [name, content] of files) {
+                const bytes = Uint8Array.from(atob(content), one => one.charCodeAt(0));
+                all.items.add(new File([bytes], name));
+            }
+            return all;
+        }""",
+        [[name, base64.b64encode(content).decode()] for name, content in files],
+    )
+    target, frame = page.locator(on).first, page.locator(".explorer.dropping")
+    for event, count in (("dragenter", 1), ("dragover", 1), ("dragleave", 1), ("drop", 0)):
+        inside = target.evaluate_handle("one => one.parentElement")  # where a dragleave goes to
+        target.evaluate(
+            """(one, [type, dataTransfer, relatedTarget]) => one.dispatchEvent(new DragEvent(type,
+                {dataTransfer, relatedTarget, bubbles: true, cancelable: true}))""",
+            [event, dragged, inside],
+        )
+        assert frame.count() == count, event
+
+
+def test_dropped_photos_are_searched_for(explore, stored, screenshots, tmp_path):
+    page = explore
+    own, other = tmp_path / "mine.png", tmp_path / "other.png"  # no photos of the dataset
+    for path, row in ((own, 7), (other, 20)):
+        with Image.open(stored.records[row].path) as photo:
+            ImageOps.mirror(photo).save(path)
+    drop(page, (own.name, own.read_bytes()), (other.name, other.read_bytes()))
+    wait_until(page, lambda: told(page).startswith("2 files: this is the first photo"))
     check_rows(page, stored, own, 6)
-    assert told(page) == ""
-    before = shown(page, "left")
-    drop(page, "notes.txt", b"no image")
+    assert page.locator(".explorer .results :is(.match, .miss)").count() == 0
+    assert "No file chosen" not in page.locator(".explorer").first.inner_text()
+    control(page, "Forward").click()
+    check_rows(page, stored, other, 6)
+    before = shown(page, "a")
+    drop(page, ("notes.txt", b"no image"))
     wait_until(page, lambda: told(page).startswith("'notes.txt' cannot be used as a photo"))
-    drop(page, "huge.jpg", bytes(8_000_001))
-    wait_until(page, lambda: told(page).startswith("'huge.jpg' is larger than 8 MB"))
-    assert shown(page, "left") == before
-    upload = page.locator(".photo-browser").first.get_by_label("Your own photo").last
+    assert "remove the file" not in told(page) and shown(page, "a") == before
+    drop(page, (own.name, own.read_bytes()), on=".explorer .widget-gridbox")
+    check_rows(page, stored, own, 6)
+    upload = page.locator(".photo-browser input[type=file]").first
     upload.set_input_files(str(stored.records[9].path))
     check_rows(page, stored, stored.records[9].path, 6)
     assert told(page) == ""
     check_rows(page, stored, click_photo(page, ".strip", 2), 6)
+
+
+def test_a_large_photo_is_shrunk_in_the_browser(explore, tmp_path):
+    page, large = explore, tmp_path / "large.bmp"
+    Image.effect_noise((3000, 2000), 90).convert("RGB").save(large)
+    assert large.stat().st_size > 16e6
+    page.locator(".photo-browser input[type=file]").first.set_input_files(str(large))
+    wait_until(page, lambda: asked(page) == OWN_PHOTO)
+    assert told(page) == ""
+    page.get_by_role("button", name="Enlarge", exact=True).click()
+    photo = page.locator("dialog[open] img")
+    photo.wait_for()
+    assert photo.evaluate("one => one.naturalWidth / one.naturalHeight") == pytest.approx(1.5, 0.01)
+    page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("name", ["milvus", "redis"])
@@ -540,13 +788,10 @@ def test_it_goes_on_after_a_service_was_stopped(explore, stored, name):
     server = psutil.Process(service.pid)
     server.kill()
     psutil.wait_procs([server])
-    switch = page.get_by_label("Explain on click", exact=True)
-    switch.check()  # needs the networks, and no server
-    page.locator(".photo-browser [data-row=left] .photo").first.click()
+    page.locator(".photo-browser [data-row=a] .why").first.click()  # needs no server
     page.locator(".photo-browser .explanation img").wait_for()
     assert told(page) == ""
-    switch.uncheck()
-    click = page.locator(".photo-browser .strip .photo").nth(4)
+    click = page.locator(".explorer .strip .photo").nth(4)
     click.click()
     wait_until(page, lambda: told(page).startswith(f"{name.capitalize()} does not answer"))
     assert told(page).count(".") == 1 and "Traceback" not in told(page)
@@ -569,19 +814,16 @@ def test_what_a_small_dataset_cannot_answer_is_said(watched, lab, stored, enviro
         "from helpers.explorer.widget import Explorer\n"
         f"Explorer(open_dataset({str(tmp_path / 'pets')!r}))"
     )
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
-    cells = [nbformat.v4.new_code_cell(source)]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
-    nbformat.write(notebook, Path(environment["PYTHONPATH"]) / "notebooks/small.ipynb")
+    write_notebook(Path(environment["BUILD_DIR"]) / "lab/small.ipynb", source)
     page, pets = watched.page, open_dataset(tmp_path / "pets")
     run_all(page, lab, "small.ipynb")
     [cat] = [record.id for record in pets if record.labels == {"cat"}]
-    page.locator(f".photo-browser .strip .photo[data-id='{cat}']").click()
+    page.locator(f".explorer .strip .photo[data-id='{cat}']").click()
     check_rows(page, pets, cat, 3)
 
-    choose(page, "Only", "cat (1)")
+    choose(page, "Results from", "cat (1)")
     wait_until(page, lambda: told(page).startswith("No other photo shows “cat”: "))
-    choose(page, "Only", "all categories")
+    choose(page, "Results from", "all categories")
     wait_until(page, lambda: told(page) == "")
     set_number(page, 4)
     wait_until(page, lambda: told(page).startswith("4 results were asked for, and there are 3"))
@@ -590,9 +832,9 @@ def test_what_a_small_dataset_cannot_answer_is_said(watched, lab, stored, enviro
     set_number(page, 3)
     wait_until(page, lambda: told(page) == "")
     [dog, *_] = [record.id for record in pets if record.labels == {"dog"}]
-    page.locator(f".photo-browser .strip .photo[data-id='{dog}']").click()
+    page.locator(f".explorer .strip .photo[data-id='{dog}']").click()
     check_rows(page, pets, dog, 3)
-    choose(page, "Only", "dog (3)")
+    choose(page, "Results from", "dog (3)")
     wait_until(page, lambda: told(page) == "Only 2 other photos show “dog”: these are all.")
     check_rows(page, pets, dog, 2, "dog")
 
@@ -608,15 +850,14 @@ def test_accessible_in_both_themes(explore, stored, screenshots, theme):
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
     )
     page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
-    arrow = page.get_by_role("combobox", name="Left").evaluate(
+    arrow = page.get_by_role("combobox", name="Model A").evaluate(
         "one => getComputedStyle(one).backgroundImage"
     )
     assert ("white" in arrow) == (theme == "JupyterLab Dark")
-    page.get_by_label("Explain on click", exact=True).check()
-    page.locator(".photo-browser [data-row=left] .photo").first.click()
+    page.locator(".photo-browser [data-row=a] .why").first.click()
     page.locator(".photo-browser .explanation img").first.wait_for()
     page.screenshot(path=screenshots / f"explorer_{theme.split()[1].lower()}.png")
-    found = checker.Axe().run(page, context=".widget-vbox:has(> .photo-browser)").response
+    found = checker.Axe().run(page, context=".explorer").response
     assert found["passes"]
     broken = [
         (rule["id"], node["html"][:200]) for rule in found["violations"] for node in rule["nodes"]
@@ -646,7 +887,7 @@ def test_a_narrow_window(explore, screenshots):
 def plot(explore):
     """The map of notebook 10."""
     scroll_to(explore, "EmbeddingMap(dataset")
-    plot = explore.locator(".js-plotly-plot").first
+    plot = explore.locator(".embedding-map .js-plotly-plot").first
     plot.wait_for()
     return plot
 
@@ -655,7 +896,7 @@ def plot(explore):
 def neighbours(stored):
     """Per model the rows of each photo's five nearest, computed here."""
     spaces = []
-    for model in (LEFT, RIGHT):
+    for model in (A, B):
         vectors = extract(ensure_onnx(model), stored.paths, progress=False)
         similarity = vectors @ vectors.T
         np.fill_diagonal(similarity, -np.inf)
@@ -663,36 +904,46 @@ def neighbours(stored):
     return spaces
 
 
-def on_screen(plot) -> np.ndarray:
+@pytest.fixture(scope="module")
+def places(stored):
+    """Where each photo is on either map, 0 to 1: [maps, photos, 2], computed here."""
+    maps = []
+    for model in (A, B):
+        vectors = extract(ensure_onnx(model), stored.paths, progress=False).astype(float)
+        flat = PCA(2, random_state=0).fit_transform(vectors)
+        maps.append((flat - flat.min(axis=0)) / np.ptp(flat, axis=0))
+    return np.array(maps)
+
+
+def on_screen(plot, places: np.ndarray) -> np.ndarray:
     """Where the photos are drawn, in pixels of the page: [maps, photos, 2]."""
-    return np.array(
-        plot.evaluate(
-            """plot => ['0', '1'].map(number => {
-                const points = plot.querySelectorAll('.scatterlayer .trace')[number]
-                    .querySelectorAll('path.point');
-                return [...points].map(point => {
-                    const box = point.getBoundingClientRect();
-                    return [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
-                });
-            })"""
+    drawn = []
+    for side, place in zip(("", "2"), places, strict=True):
+        left, top, width, height, (x0, x1), (y0, y1) = plot.evaluate(
+            """(plot, side) => {
+                const {xaxis, yaxis} = plot._fullLayout._plots['x' + side + 'y' + side];
+                const box = plot.getBoundingClientRect();
+                return [box.left + xaxis._offset, box.top + yaxis._offset, xaxis._length,
+                        yaxis._length, xaxis.range, yaxis.range];
+            }""",
+            side,
         )
-    )
+        x = left + width * (place[:, 0] - x0) / (x1 - x0)
+        y = top + height * (1 - (place[:, 1] - y0) / (y1 - y0))
+        drawn.append(np.stack([x, y], axis=1))
+    return np.array(drawn)
 
 
-def lit(plot) -> list[list[int]]:
-    """The photos at whose place a marker is drawn at full strength, in either map."""
-    found = plot.evaluate(
-        """plot => [...plot.querySelectorAll('.scatterlayer .trace path.point')]
-            .filter(point => getComputedStyle(point).opacity > 0.9)
-            .map(point => {
-                const box = point.getBoundingClientRect();
-                return [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
-            })"""
+def lit(plot, places: np.ndarray) -> list[list[int]]:
+    """The photos at whose place the last two traces draw a marker, in either map."""
+    strong = plot.evaluate(
+        """plot => plot.data.slice(-2).map(trace => [...trace.x].map((x, i) => [x, trace.y[i]]))"""
     )
-    strong = np.array(found).reshape(-1, 1, 2)
     return [
-        np.flatnonzero((np.abs(strong - places).max(axis=2) < 0.01).any(axis=0)).tolist()
-        for places in on_screen(plot)
+        sorted(
+            int(np.abs(place - point).max(axis=1).argmin()) for point in np.reshape(found, (-1, 2))
+        )
+        for place, found in zip(places, strong, strict=True)
     ]
 
 
@@ -710,48 +961,67 @@ def inside(places: np.ndarray, left: float, top: float, right: float, bottom: fl
     return np.flatnonzero(chosen).tolist()
 
 
-def test_map_click_lights_up_the_nearest_in_both_maps(plot, explore, stored, neighbours):
+def test_map_fits_its_place_and_offers_no_upload(plot, explore, stored):
     page = explore
-    places = on_screen(plot)
-    assert places.shape == (2, len(stored), 2)
+    titles = plot.locator(".modebar-btn").evaluate_all("all => all.map(one => one.dataset.title)")
+    assert titles and not [one for one in titles if re.search("share|cloud|edit|plotly", one, re.I)]
+    inside = "plot => [plot.querySelector('.main-svg'), plot].map(one => one.clientWidth)"
+    named = plot.locator(".legendtext").all_text_contents()
+    assert sorted(named) == sorted({min(record.labels) for record in stored})
+
+    def fits() -> bool:
+        drawn, width = plot.evaluate(inside)
+        return abs(drawn - width) < 3
+
+    wait_until(page, fits)
+    before = plot.evaluate(inside)
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    wait_until(page, lambda: plot.evaluate(inside)[1] > before[1] + 50 and fits())
+    page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    wait_until(page, lambda: abs(plot.evaluate(inside)[1] - before[1]) < 3 and fits())
+    background = plot.locator(".main-svg").first.evaluate("one => one.style.background")
+    assert "0, 0, 0, 0" in background or background in ("transparent", "")
+
+
+def test_map_click_lights_up_the_nearest_in_both_maps(
+    plot, explore, stored, neighbours, places
+):  # fmt: skip
+    page, drawn = explore, on_screen(plot, places)
     for side in (0, 1):
-        apart = np.linalg.norm(places[side][:, None] - places[side][None], axis=2)
+        apart = np.linalg.norm(drawn[side][:, None] - drawn[side][None], axis=2)
         np.fill_diagonal(apart, np.inf)
         row = int(apart.min(axis=1).argmax())  # the one that no other covers
-        page.mouse.click(*places[side][row])
+        page.mouse.click(*drawn[side][row])
         near = [set(space[row].tolist()) for space in neighbours]
         wanted = sorted({row} | near[0] | near[1])
-        wait_until(page, lambda wanted=wanted: lit(plot) == [wanted, wanted])
+        wait_until(page, lambda wanted=wanted: lit(plot, places) == [wanted, wanted])
         text = f"{len(wanted)} photos chosen. {len(near[0] & near[1])} of its 5 nearest"
         page.get_by_text(text).wait_for()
-        ends = plot.evaluate("plot => [...plot.data[2].x].filter(x => x !== null)")
-        assert len(ends) == 2 * len(wanted)
+        assert len(plot.evaluate("plot => plot.layout.shapes")) == len(wanted)
+        shown_below = page.locator(".embedding-map .photo").evaluate_all(
+            "all => all.map(one => Number(one.dataset.id))"
+        )
+        assert shown_below == [stored.records[one].id for one in wanted]
+        wait_until(page, lambda row=row: asked(page) == stored.records[row].id)
 
 
 def test_map_lasso_lights_up_the_same_photos_in_the_other_map(
-    plot, explore, stored, screenshots
-):  # fmt: skip
-    page = explore
-    places = on_screen(plot)
-    x, y = places[0].T
-    box = (np.quantile(x, 0.5), np.quantile(y, 0.2), x.max() + 8, np.quantile(y, 0.7))
-    wanted = inside(places[0], *box)
-    assert 5 < len(wanted) < len(stored) / 2
-    lasso(page, *box)
-    wait_until(page, lambda: lit(plot) == [wanted, wanted])
+    plot, explore, stored, places, screenshots
+):
+    page, drawn = explore, on_screen(plot, places)
+    for side in (0, 1):
+        x, y = drawn[side].T
+        box = (np.quantile(x, 0.5), np.quantile(y, 0.2), x.max() + 3, np.quantile(y, 0.7))
+        wanted = inside(drawn[side], *box)
+        assert 5 < len(wanted) < len(stored) / 2
+        lasso(page, *box)
+        wait_until(page, lambda wanted=wanted: lit(plot, places) == [wanted, wanted])
     page.screenshot(path=screenshots / "embedding_map.png")
-
-    across = (np.quantile(x, 0.9), y.min(), np.quantile(places[1][:, 0], 0.1), y.max())
-    both = sorted({*inside(places[0], *across), *inside(places[1], *across)})
-    assert len(both) > len(inside(places[1], *across)) > 0
-    lasso(page, *across)
-    wait_until(page, lambda: lit(plot) == [both, both])
-
-    page.mouse.dblclick(places[0][0][0], y.max() + 12)  # plotly's way to let go of a selection
-    everything = list(range(len(stored)))
-    wait_until(page, lambda: lit(plot) == [everything, everything])
-    lasso(page, *across)
-    wait_until(page, lambda: lit(plot) == [both, both])
+    left, top = drawn[1].min(axis=0)
+    lasso(page, left - 8, top - 8, left - 2, top - 2)  # around nothing
+    wait_until(page, lambda: lit(plot, places) == [[], []])
+    drawn_around = plot.locator(".selectionlayer path")
+    wait_until(page, lambda: drawn_around.count() == 0)  # no empty lasso stays
 
 
 def point_at(page, x: float, y: float) -> None:
@@ -759,11 +1029,11 @@ def point_at(page, x: float, y: float) -> None:
     page.mouse.move(x, y, steps=5)
 
 
-def test_map_shows_the_photo_under_the_pointer(plot, explore, stored, screenshots):
+def test_map_shows_the_photo_under_the_pointer(plot, explore, stored, places, screenshots):
     page = explore
-    preview = page.locator(".widget-html-content img").last
+    preview = page.locator(".embedding-map .widget-html-content img").first
     for side, row in ((0, 30), (1, 30), (1, 150)):
-        x, y = on_screen(plot)[side][row]
+        x, y = on_screen(plot, places)[side][row]
 
         # FigureWidget keeps one message for all events: on a busy machine a later one takes the
         # place of this one. A reader moves the pointer again.
@@ -772,12 +1042,11 @@ def test_map_shows_the_photo_under_the_pointer(plot, explore, stored, screenshot
         def shown_after_pointing(x=x, y=y, side=side, under=under) -> bool:
             point_at(page, x, y)
             page.wait_for_timeout(500)
-            drawn_on_top = plot.evaluate(
-                "(plot, side) => plot._hoverdata?.filter(one => one.curveNumber === side)"
-                ".map(one => one.pointNumber)",
-                side,
-            )
-            under[:] = [stored.records[found] for found in drawn_on_top or []]
+            drawn_on_top = plot.evaluate("plot => plot._hoverdata?.map(one => [one.x, one.y])")
+            under[:] = [
+                stored.records[int(np.abs(places[side] - point).max(axis=1).argmin())]
+                for point in drawn_on_top or []
+            ]
             alts = [", ".join(sorted(record.labels)) for record in under]
             return alts == [preview.get_attribute("alt")]
 

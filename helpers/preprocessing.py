@@ -1,0 +1,184 @@
+"""How a network wants its photos: from what a reader gives and what Hugging Face's files say.
+
+The fields are those of `preprocessor_config.json` as the image processors of the `transformers`
+package write it: `do_resize`, `size`, `crop_pct`, `do_center_crop`, `crop_size`, `resample`,
+`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`, `image_std`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helpers.images import RESIZE
+from helpers.models import Recipe
+from helpers.settings import TutorialError, display_path
+
+RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, as configs have them."""
+SQUASHED_FROM = 384  # pixels; below that a `crop_pct` crops, from there on the photo is squashed
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """From pixels 0–255 to what the network was trained with: ((x · factor) − mean) / std."""
+
+    factor: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: str
+    """RGB or BGR: the order the network wants, in which `mean` and `std` are given, too."""
+
+    def shift_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [3] each: (x − shift) · scale, on pixels of 0–255 in the network's order."""
+        mean, std = np.array(self.mean, np.float64), np.array(self.std, np.float64)
+        return (mean / self.factor).astype(np.float32), (self.factor / std).astype(np.float32)
+
+    def __str__(self) -> str:
+        shift, scale = (" ".join(f"{each:.6g}" for each in row) for row in self.shift_and_scale())
+        return f"{self.channels.lower()}, (x - [{shift}]) * [{scale}]"
+
+
+def read_config(path: Path) -> dict:
+    """A JSON file of settings; empty where there is none.
+
+    Raises:
+        TutorialError: it holds no JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError):
+        pass
+    raise TutorialError(
+        f"{display_path(path)} is not a JSON object of settings: fetch it again, or delete it and "
+        "give input_size, mean and std to from_onnx()."
+    )
+
+
+def scaling(
+    config: Mapping,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    channels: str,
+    where: str,
+) -> Scaling:
+    """The numbers a network wants, given ones first.
+
+    Args:
+        config: of `preprocessor_config.json`.
+        mean, std: three numbers each for channels scaled to 0–1.
+        channels: RGB or BGR.
+        where: names the model in errors.
+
+    Raises:
+        TutorialError: nobody says mean and deviation, or they cannot be.
+    """
+    if channels not in ("RGB", "BGR"):
+        raise TutorialError(f'channels={channels!r} is unknown: give "RGB" or "BGR".')
+    rescaled = config.get("do_rescale", True) or mean is not None or std is not None
+    factor = config.get("rescale_factor", 1 / 255) if rescaled else 1.0
+    if config.get("do_normalize") is False:
+        config = {**config, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
+    numbers = {}
+    for name, value in (("mean", mean), ("std", std)):
+        numbers[name] = value if value is not None else config.get(f"image_{name}")
+    lacking = [name for name, value in numbers.items() if value is None]
+    if lacking:
+        raise TutorialError(
+            f"Nothing says which {' and '.join(lacking)} {where} was trained with, and wrong ones "
+            "cost quality without any error: look them up in its description, and give them for "
+            "channels scaled to 0–1, as in from_onnx(path, mean=(0.485, 0.456, 0.406), "
+            "std=(0.229, 0.224, 0.225)), which are ImageNet's usual ones."
+        )
+    for name, value in numbers.items():
+        try:
+            numbers[name] = tuple(float(each) for each in value)
+        except (TypeError, ValueError):
+            numbers[name] = ()
+        valid = len(numbers[name]) == 3 and np.isfinite(numbers[name]).all()
+        if valid and rescaled:  # pixels would not be within a hundred deviations else
+            valid = max(np.abs(numbers[name])) <= 1.5
+        if not valid or (name == "std" and min(numbers[name]) <= 0):
+            raise TutorialError(
+                f"{name}={value!r} of {where} is not three numbers for channels scaled to 0–1"
+                f"{', above 0' if name == 'std' else ''}: divide numbers for 0–255 by 255."
+            )
+    return Scaling(float(factor), numbers["mean"], numbers["std"], channels)
+
+
+def recipe(
+    config: Mapping,
+    fixed: int | None,
+    *,
+    input_size: int | None,
+    resize: str | None,
+    crop: bool | None,
+    where: str,
+) -> Recipe:
+    """How photos are resized for a network, its pooling left open; given values first.
+
+    Args:
+        config: of `preprocessor_config.json`.
+        fixed: height and width in pixels that the network insists on, if it does.
+        input_size, resize, crop: as in `models.Recipe`.
+        where: names the model in errors.
+
+    Raises:
+        TutorialError: nobody says the size, or the sizes contradict each other.
+    """
+    if resize is not None and resize not in RESIZE:
+        raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
+    size, squashed = _side(config.get("size"), where)
+    cut, _ = _side(config.get("crop_size"), where)
+    cut = cut if config.get("do_center_crop", "crop_size" in config) else None
+    squashed = (squashed or isinstance(config.get("size"), int)) and not cut
+    portion = config.get("crop_pct")
+    if portion and not cut:
+        size, cut, squashed = round(size / portion), size, size >= SQUASHED_FROM
+    wanted = input_size or cut or size or fixed or config.get("image_size")
+    if not wanted:
+        raise TutorialError(
+            f"{where} takes photos of any size, and nothing says which it was trained with: give "
+            "it in pixels, as in from_onnx(path, input_size=224)."
+        )
+    if not isinstance(wanted, int) or not 8 <= wanted <= 4096:
+        raise TutorialError(f"input_size={wanted!r} is no number of pixels from 8 to 4096.")
+    if fixed and wanted != fixed:
+        said = "input_size" if input_size else "preprocessor_config.json"
+        raise TutorialError(
+            f"{where} takes photos of {fixed} × {fixed} pixels only, and {said} says {wanted}: "
+            f"{'give that' if input_size else 'give input_size=' + str(fixed)}, or export the "
+            "network for the other size."
+        )
+    number = config.get("resample", 3)
+    if resize is None and number not in RESAMPLE:
+        raise TutorialError(
+            f"preprocessor_config.json of {where} wants resample={number!r}, which is none of "
+            f'{", ".join(RESIZE)}: give one, as in from_onnx(path, resize="bicubic").'
+        )
+    crop = not squashed if crop is None else crop
+    shorter = size if crop and size and cut and input_size is None and size > cut else None
+    return Recipe(wanted, resize or RESAMPLE[number], crop, "none", shorter)
+
+
+def _side(size: object, where: str) -> tuple[int | None, bool]:
+    """Pixels of one side, and whether the photo is squashed to that square."""
+    if isinstance(size, Mapping):
+        if "shortest_edge" in size:
+            return size["shortest_edge"], False
+        height, width = size.get("height"), size.get("width")
+        if height != width:
+            raise TutorialError(
+                f"{where} wants photos of {width} × {height} pixels, and only squares are made "
+                "here: choose another network."
+            )
+        return height, True
+    return (size if isinstance(size, int) else None), False
