@@ -181,28 +181,35 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
-    """Floating-point operations of the network's convolutions for one photo, in units of 10⁹.
+    """Floating-point operations of convolutions and matrix products for a photo, in units of 10⁹.
 
     A multiplication and an addition count as two. All but a thousandth of the work lies there.
-    `input_size` in pixels is by default the one that the file's recipe wants.
+    Shapes are those of a photo sent through, since not every graph states them. `input_size` in
+    pixels is by default the one that the file's recipe wants.
     """
     proto, size = load_onnx(onnx_path), input_size or file_recipe(onnx_path).input_size
-    for dim, length in zip(
-        proto.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True
-    ):
-        dim.dim_value = length
-    del proto.graph.output[:], proto.graph.value_info[:]
-    graph = onnx.shape_inference.infer_shapes(proto).graph
-    outputs = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in graph.value_info
-    }
-    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
-    products = sum(
-        math.prod(outputs[node.output[0]]) * math.prod(weights[node.input[1]][1:])
-        for node in graph.node
-        if node.op_type == "Conv"
+    photo = np.zeros((1, size, size, 3), np.uint8)
+    if [node.op_type for node in proto.graph.node] == ["Scan"]:  # adopted, one photo at a time
+        body = next(each.g for each in proto.graph.node[0].attribute if each.name == "body")
+        proto, photo = onnx.helper.make_model(body, opset_imports=proto.opset_import), photo[0]
+    graph = proto.graph
+    shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    tensors = {name for node in layers for name in (*node.input[:2], node.output[0])}
+    names = sorted(tensors - shapes.keys())
+    given = graph.input[0].name
+    del graph.output[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
+    arrays = session.run(names, {given: photo}) if names else []
+    shapes |= {name: array.shape for name, array in zip(names, arrays, strict=True)}
+    products = 0
+    for node in layers:
+        first, second = (shapes[name] for name in node.input[:2])
+        inner = math.prod(second[1:]) if node.op_type == "Conv" else first[-1]
+        products += math.prod(shapes[node.output[0]]) * inner
     return 2 * products / 1e9
 
 
