@@ -170,6 +170,17 @@ def chosen() -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def chosen_models(preset: str = "article") -> list[EmbeddingModel]:
+    """The models that MODELS gives under a preset, adopted ones under the only one they have.
+
+    Raises TutorialError as `chosen` does.
+    """
+    models = []
+    for name in chosen():
+        models.append(embedding_model(name, preset if name in NETWORKS else "recommended"))
+    return models
+
+
 # From what it is to what it shall be --------------------------------------------------------------
 
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import math
+from collections.abc import Sequence
 from datetime import date
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 
-from helpers.conversion import onnx_model
+from helpers.conversion import keras_embedder, onnx_model
 from helpers.datasets import open_dataset
+from helpers.extraction import (
+    BATCH_SIZE,
+    ahead,
+    extract_many,
+    file_recipe,
+    open_session,
+    share_cpus,
+)
 from helpers.files import written_whole
-from helpers.models import NETWORKS
+from helpers.images import load_pixels
+from helpers.models import NETWORKS, embedding_model
 from helpers.progress import say
 from helpers.quantization import int8_advice, int8_instructions
 from helpers.results import environment
@@ -21,7 +35,99 @@ from helpers.sessions import provider
 from helpers.settings import TutorialError, display_path, load_settings
 from helpers.study import speed
 
+SEVERAL = 32  # photos per call of Keras' predict
 LEAST_PHOTOS = 64  # the fast ways need some to have a turn of a second or so
+
+
+def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
+    """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
+
+    The photos given to the way are only counted; those of `paths` are used, again and again.
+    """
+    preparation = file_recipe(onnx_path).preparation
+    pixels = np.stack([load_pixels(path, *preparation) for path in paths])
+    batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        count = math.ceil(len(paths) / BATCH_SIZE)
+        workers, threads = share_cpus(count)
+        session = open_session(onnx_path, threads)
+
+        def compute(batch: np.ndarray) -> np.ndarray:
+            return session.run(["embedding"], {"image": batch})[0]
+
+        found = ahead(compute, islice(cycle(batches), count), workers)
+        return np.concatenate(list(found))[: len(paths)]
+
+    return way
+
+
+def keras_predict(name: str) -> speed.Way:
+    """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
+    model = embedding_model(name)
+    network, preparation = keras_embedder(model), model.recipe.preparation
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        found = []
+        for start in range(0, len(paths), SEVERAL):
+            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
+            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
+        return np.concatenate(found)
+
+    return way
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO, which is no requirement, is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def openvino(onnx_path: Path) -> speed.Way:
+    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
+    import openvino as ov
+
+    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    preparation = file_recipe(onnx_path).preparation
+
+    def decode(chunk: Sequence[Path]) -> np.ndarray:
+        return np.stack([load_pixels(path, *preparation) for path in chunk])
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
+        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
+        return np.concatenate(found)
+
+    return way
+
+
+def all_models(onnx_paths: Sequence[Path]) -> speed.Way:
+    """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
+
+    Returns one array [n, all models' numbers]. A photo given twice is computed once, so give each
+    once.
+    """
+
+    def way(paths: Sequence[Path]) -> np.ndarray:
+        with TemporaryDirectory() as folder:
+            found = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
+            return np.concatenate(found, axis=1)
+
+    return way
+
+
+def ladder_of_all(names: Sequence[str]) -> dict[str, speed.Way]:
+    """Several models over the same photos: the article's loop for each, then one pass for all."""
+    fp32 = [onnx_model(name) for name in names]
+    int8 = [onnx_model(name, precision="int8") for name in names]
+
+    def loops(paths: Sequence[Path]) -> np.ndarray:
+        return np.concatenate([speed.article_loop(file, paths) for file in fp32], axis=1)
+
+    return {
+        speed.ARTICLE: loops,
+        "one pass, fp32": all_models(fp32),
+        "one pass, INT8": all_models(int8),
+    }
 
 
 def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
@@ -30,13 +136,13 @@ def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
     steps = speed.ladder(name)
     found = {
         speed.ARTICLE: steps.pop(speed.ARTICLE),
-        "Keras predict": speed.keras_predict(name),
+        "Keras predict": keras_predict(name),
         **steps,
-        "network alone, fp32": speed.network_only(fp32, paths[:LEAST_PHOTOS]),
-        "network alone, INT8": speed.network_only(int8, paths[:LEAST_PHOTOS]),
+        "network alone, fp32": network_only(fp32, paths[:LEAST_PHOTOS]),
+        "network alone, INT8": network_only(int8, paths[:LEAST_PHOTOS]),
     }
-    if speed.has_openvino():
-        found["OpenVINO"] = speed.openvino(fp32)
+    if has_openvino():
+        found["OpenVINO"] = openvino(fp32)
     return found
 
 
@@ -78,9 +184,7 @@ def main() -> None:
         say(f"{title}: warming up …")
         tables[name] = speed.summary(speed.race(ways(name, dataset.paths), many, **race))
         show(title, tables[name])
-    tables["together"] = speed.summary(
-        speed.race(speed.ladder_of_all(names), dataset.paths, **race)
-    )
+    tables["together"] = speed.summary(speed.race(ladder_of_all(names), dataset.paths, **race))
     show("All models over the same photos", tables["together"])
     path = load_settings().build_dir / "bench.json"
     numbers = {name: table.to_dict(orient="index") for name, table in tables.items()}

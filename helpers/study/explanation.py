@@ -23,13 +23,7 @@ from PIL import Image
 
 from helpers.datasets import ImageDataset
 from helpers.datasets.records import Annotation
-from helpers.evaluation import (
-    PairedDifference,
-    bootstrap_ci,
-    category_matrix,
-    paired_bootstrap,
-    rank_exact,
-)
+from helpers.evaluation import bootstrap_ci, category_matrix, rank_exact
 from helpers.models import EmbeddingModel, Recipe
 from helpers.settings import TutorialError
 
@@ -317,49 +311,30 @@ def box_search(
     return table.groupby(rows).mean()
 
 
-def compared(
-    tables: Mapping[str, pd.DataFrame], column: str, controls: Sequence[str]
-) -> dict[str, dict[str, PairedDifference]]:
-    """A column minus each control, per control and model, with its interval over the rows.
-
-    tables: per model `box_search` or `object_shares`. Rows without a control are left out of its
-    comparison, and models with fewer than two rows.
-    """
-    found = {f"minus {control}": {} for control in controls}
-    for title, table in tables.items():
-        for control in controls:
-            both = table[[column, control]].dropna()
-            if len(both) > 1:
-                pair = paired_bootstrap(both[column].to_numpy(), both[control].to_numpy())
-                found[f"minus {control}"][title] = pair
-    return found
-
-
 def summary(
     models: Sequence[EmbeddingModel],
-    boxes: Mapping[str, Mapping[str, PairedDifference]],
+    boxes: Mapping[str, pd.DataFrame],
     shares: Mapping[str, pd.DataFrame],
 ) -> dict[str, dict]:
     """What `results.json` keeps of each model.
 
-    boxes: `compared` of `box_search`; shares: per title `object_shares`.
+    boxes: per title, where there are boxes, `evaluation.compare` of OWN with WHOLE and OTHER;
+    shares: per title `object_shares`.
     """
-    found = {model.name: {} for model in models}
-    keys = {WHOLE: "box_against_whole_photo", OTHER: "box_against_other_box"}
+    found: dict[str, dict] = {}
     for model in models:
-        for control, key in keys.items():
-            if pair := boxes[f"minus {control}"].get(model.title):
-                found[model.name][key] = pair._asdict()
+        entry = found[model.name] = {}
+        if model.title in boxes:
+            rows = boxes[model.title][["difference", "low", "high", "p"]]
+            entry["box_against_whole_photo"] = rows.loc[f"{OWN} − {WHOLE}"].to_dict()
+            entry["box_against_other_box"] = rows.loc[f"{OWN} − {OTHER}"].to_dict()
         if len(table := shares[model.title]) > 1:
             mean, low, high = bootstrap_ci(table["object"].to_numpy())
-            found[model.name] |= {
-                "share_on_object": mean,
-                "share_on_object_ci": [low, high],
-                "area_of_object": table["area"].mean(),
-                "share_under_other_photos": table["other photos"].mean(),
-            }
-            if (shifted := table["shifted"].dropna()).size:
-                found[model.name]["share_under_shifted_masks"] = shifted.mean()
+            entry |= {"share_on_object": mean, "share_on_object_ci": [low, high]}
+            entry["area_of_object"] = table["area"].mean()
+            entry["share_under_other_photos"] = table["other photos"].mean()
+            if table["shifted"].notna().any():
+                entry["share_under_shifted_masks"] = table["shifted"].mean()
     return found
 
 

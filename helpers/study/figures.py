@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 from PIL import Image
 
 from helpers.plots import COLOURS, CYCLE, colour
 
 MARKERS = "os^DvP"
 GREYS = {"most frequent": "#666666", "random": "#aaaaaa", "": "black"}
-
+MOST_CATEGORIES = 30
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
 
@@ -62,16 +61,15 @@ def intervals(tables: Mapping[str, pd.DataFrame], xlabel: str, zero: bool = Fals
     return figure
 
 
-def category_bars(tables: Mapping[str, pd.DataFrame], metric: str, most: int = 30) -> Figure:
-    """One metric per category and model, categories with the most queries first.
+def category_bars(tables: Mapping[str, pd.DataFrame], metric: str) -> Figure:
+    """One metric per category and model; the MOST_CATEGORIES with the most queries, those first.
 
     Args:
         tables: per model what `evaluation.per_category` returns.
         metric: the metric's name, for the axis.
-        most: categories shown at the most.
     """
     first = next(iter(tables.values()))
-    kinds = list(first.index[:most])
+    kinds = list(first.index[:MOST_CATEGORIES])
     figure = Figure(figsize=(9, 0.33 * len(kinds) + 1.2), layout="constrained")
     axes = figure.subplots()
     y = np.arange(len(kinds))
@@ -151,9 +149,7 @@ def cost(
             axes.plot(gflop, quality, "s*"[place % 2], color=shade, ms=9 + 6 * (place % 2),
                       mec="black", label=f"{title}, {name}")  # fmt: skip
     axes.set(xscale="log", xlabel="GFLOP per photo (logarithmic)", ylabel=metric)
-    axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    plain_ticks(axes.xaxis, np.concatenate([table["gflop"] for table in points.values()]))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
@@ -285,122 +281,90 @@ def with_box(figure: Figure, box: Sequence[float], size: tuple[int, int]) -> Fig
     return figure
 
 
-def model_differences(
-    differences: Mapping[str, Mapping[str, tuple[float, ...]]], xlabel: str
-) -> Figure:
-    """Paired differences with their intervals: a group of rows each, one row per model.
-
-    Hollow points have 0 in their interval.
-
-    Args:
-        differences: per group, per model: the difference, lower and upper end of its interval,
-            such as an `evaluation.PairedDifference`.
-        xlabel: what was subtracted from what.
-    """
-    models = list(dict.fromkeys(title for group in differences.values() for title in group))
-    height = 0.22 * len(models) + 0.25
-    figure = Figure(figsize=(8.5, height * len(differences) + 1.1), layout="constrained")
-    axes = figure.subplots()
-    for row, group in enumerate(differences.values()):
-        for number, title in enumerate(models):
-            if title not in group:
-                continue
-            difference, low, high = group[title][:3]
-            shade, shown = (
-                colour(title, number),
-                row + 0.7 / len(models) * (number - (len(models) - 1) / 2),
-            )
-            axes.errorbar(
-                difference, shown, xerr=[[difference - low], [high - difference]],
-                fmt="os^DvP"[number % 6], color=shade, capsize=3,
-                mfc="white" if low <= 0 <= high else shade,
-            )  # fmt: skip
-    for number, title in enumerate(models):
-        axes.plot([], [], "os^DvP"[number % 6], color=colour(title, number), label=title)
-    axes.axvline(0, color="black", ls="--", lw=1)
-    axes.set_yticks(range(len(differences)), differences, parse_math=False)
-    axes.set(xlabel=xlabel, ylim=(len(differences) - 0.5, -0.5))
-    axes.grid(axis="y", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
-    return figure
-
-
 def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
     """Latency against the number of vectors, one panel per server, one line per index.
 
-    studies: per server, `indexes.study`'s table. Each line ends with its index and the recall
-    there; a point is hollow where less than 95 % of the true neighbours were found. Both axes are
-    logarithmic.
+    studies: per server, `indexes.study`'s table. Beside each line stand its index and the recall
+    at its end; a point is hollow where less than 95 % of the true neighbours were found. Both axes
+    are logarithmic.
     """
-    figure = Figure(figsize=(5 * len(studies), 4.2), layout="constrained")
+    figure = Figure(figsize=(6.2 * len(studies), 4.2), layout="constrained")
     panels = figure.subplots(1, len(studies), sharey=True, squeeze=False)[0]
     order = list(dict.fromkeys(name for table in studies.values() for name in table["index"]))
+    latencies = np.concatenate([table["p50_ms"] for table in studies.values()])
     for axes, (server, table) in zip(panels, studies.items(), strict=True):
         ends = []
         for name, line in table.groupby("index"):
             place = order.index(name)
-            colour, marker = CYCLE[place % len(CYCLE)], "osD^vPX"[place % 7]
-            axes.plot(line["vectors"], line["p50_ms"], color=colour, linewidth=1.5)
+            shade, marker = CYCLE[place % len(CYCLE)], "osD^vPX"[place % 7]
+            axes.plot(line["vectors"], line["p50_ms"], color=shade, linewidth=1.5)
             for found, full in ((line["recall"] >= 0.95, True), (line["recall"] < 0.95, False)):
                 axes.plot(
                     *(line.loc[found, column] for column in ("vectors", "p50_ms")),
                     linestyle="none",
                     marker=marker,
-                    color=colour,
-                    markerfacecolor=colour if full else "white",
+                    color=shade,
+                    markerfacecolor=shade if full else "white",
                 )
             last = line.iloc[-1]
-            ends.append((last["p50_ms"], f"{name}, {last['recall']:.1%}", colour))
+            ends.append((last["p50_ms"], f"{name}, {last['recall']:.1%}", shade))
         axes.set(xscale="log", yscale="log", title=server, xlabel="vectors stored")
-        height = 0.0
-        for p50, label, colour in sorted(ends):
-            height = max(p50, height * 1.35)  # labels one below the other, not on top of each other
-            place = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 8}
-            axes.text(1.01, height, label, color=colour, **place)
+        plain_ticks(axes.xaxis, table["vectors"])
+        plain_ticks(axes.yaxis, latencies)
+        bottom, top = np.log(axes.get_ylim())
+        height = -1.0
+        for p50, label, shade in sorted(ends):  # outside, one above the other
+            height = max((np.log(p50) - bottom) / (top - bottom), height + 0.06)
+            axes.text(1.02, height, label, color=shade, va="center", size=8,
+                      transform=axes.transAxes)  # fmt: skip
     panels[0].set_ylabel("ms per query, median")
     return figure
 
 
-def speed_ladder(
-    tables: Mapping[str, pd.DataFrame], scores: Mapping[str, Mapping[str, tuple]], metric: str
-) -> Figure:
-    """What each step buys and costs: photos per second against quality, one line per model.
-
-    Points carry the way's number and how many times as fast as the first it is.
+def quality_per_second(points: pd.DataFrame, metric: str) -> Figure:
+    """Quality against speed, and against arithmetic: a point per model and variant.
 
     Args:
-        tables: per model, `speed.summary`'s table.
-        scores: per model and way the metric's mean, lower and upper end of its interval.
-        metric: the metric's name, for the axis.
+        points: one row each: `model`, `variant`, `photos_per_s`, `gflop` (per photo) and the
+            metric's mean.
+        metric: the name of its column.
     """
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for number, (title, table) in enumerate(tables.items()):
-        values = np.array([scores[title][way] for way in table.index])
-        mean, low, high = values.T
-        axes.errorbar(
-            table["photos_per_s"], mean, [mean - low, high - mean], label=title,
-            color=colour(title, number), marker="os^D"[number % 4], ms=7, capsize=3, lw=1.5,
-        )  # fmt: skip
-        for place, (photos, ratio) in enumerate(table[["photos_per_s", "ratio"]].to_numpy()):
-            above = place % 2 == 0
-            axes.annotate(
-                f"{place + 1}: × {ratio:.1f}",
-                (photos, high[place] if above else low[place]),
-                (0, 5 if above else -5),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if above else "top",
-                color=colour(title, number),
-            )
-    ways = next(iter(tables.values())).index
-    axes.set_title(", ".join(f"{place}: {way}" for place, way in enumerate(ways, start=1)), size=10)
-    axes.set(xscale="log", xlabel="photos per second, decoding included", ylabel=metric)
-    axes.margins(x=0.12, y=0.2)
-    ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
-    left, right = axes.get_xlim()
-    axes.set_xticks([tick for tick in ticks if left <= tick <= right])
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(tables))
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    labels = ("photos per second, decoding included", "GFLOP per photo")
+    variants = list(dict.fromkeys(points["variant"]))
+    styles = {
+        variant: {"marker": "o^"[variant.startswith("recommended")], "hollow": "int8" in variant}
+        for variant in variants
+    }
+    for axes, column, label in zip(panels, ("photos_per_s", "gflop"), labels, strict=True):
+        for number, (title, mine) in enumerate(points.groupby("model", sort=False)):
+            shade = colour(title, number)
+            for _, pair in mine.groupby(mine["variant"].str.split().str[0]):
+                axes.plot(pair[column], pair[metric], color=shade, lw=1, alpha=0.5)
+            for variant, x, y in mine[["variant", column, metric]].itertuples(index=False):
+                style = styles[variant]
+                axes.plot(x, y, style["marker"], color=shade, ms=9,
+                          mfc="white" if style["hollow"] else shade)  # fmt: skip
+        axes.set(xscale="log", xlabel=label)
+        axes.margins(y=0.1)
+        plain_ticks(axes.xaxis, points[column])
+    panels[0].set_ylabel(metric)
+    for number, title in enumerate(dict.fromkeys(points["model"])):
+        panels[0].plot([], [], color=colour(title, number), lw=4, label=title)
+    for variant, style in styles.items():
+        panels[0].plot([], [], style["marker"], color="black", label=variant,
+                       mfc="white" if style["hollow"] else "black")  # fmt: skip
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4)
     return figure
+
+
+def plain_ticks(axis: Axis, values: np.ndarray) -> None:
+    """1, 2, 5, 10, … on a logarithmic axis, in plain numbers, no further than its values reach."""
+    low, high = np.nanmin(values) / 1.2, np.nanmax(values) * 1.2
+    steps = [digit * 10.0**power for power in range(-4, 8) for digit in (1, 2, 5)]
+    axis.set_ticks([step for step in steps if low <= step <= high])
+    (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_locator(NullLocator())

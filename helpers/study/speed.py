@@ -1,14 +1,11 @@
-"""Ways to turn photos into vectors, raced against each other, and how near to the CPU's limit."""
+"""Ways to turn photos into vectors, raced against each other, and what each step costs."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import joblib
@@ -17,25 +14,25 @@ import onnx
 import onnxruntime
 import pandas as pd
 
-from helpers.conversion import ensure_onnx, keras_embedder, load_onnx, onnx_model
+from helpers.conversion import ensure_onnx, load_onnx
+from helpers.evaluation import compare
 from helpers.extraction import (
     BATCH_SIZE,
-    ahead,
     embed,
-    extract_many,
     file_recipe,
     open_session,
-    share_cpus,
 )
 from helpers.images import load_pixels
-from helpers.models import PRECISIONS, PRESETS, EmbeddingModel, embedding_model
+from helpers.models import EmbeddingModel, all_models
 from helpers.progress import track
+from helpers.quantization import int8_instructions
 
 Way = Callable[[Sequence[Path]], np.ndarray]
 """From photos to their vectors, float32 [n, d], without any cache."""
 
 ARTICLE = "the article's loop"
-SEVERAL = 32  # photos per call of Keras' predict
+INT8 = ("article int8", "article fp32")
+STEPS = (INT8, ("recommended int8", "recommended fp32"), ("recommended fp32", "article fp32"))
 
 
 def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
@@ -63,19 +60,8 @@ def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
 
 
 def variants(name: str) -> dict[str, EmbeddingModel]:
-    """A network under each preset that it has and at each precision, as `article fp32`.
-
-    INT8 only where there is a feature map: it is the network up to there that is quantized.
-    """
-    found = {}
-    for preset in PRESETS:
-        for precision in PRECISIONS:
-            if name not in PRESETS[preset]:
-                continue
-            model = embedding_model(name, preset, precision)
-            if precision == "fp32" or model.recipe.pooling != "none":
-                found[f"{preset} {precision}"] = model
-    return found
+    """A network under each preset and at each precision that it has, as `article fp32`."""
+    return {f"{each.preset} {each.precision}": each for each in all_models() if each.name == name}
 
 
 def ladder(name: str) -> dict[str, Way]:
@@ -95,97 +81,6 @@ def ladder(name: str) -> dict[str, Way]:
 def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     """Small batches on all CPUs, decoded and computed at once: what `extraction.extract` does."""
     return np.concatenate(list(embed(onnx_path, paths)))
-
-
-def network_only(onnx_path: Path, paths: Sequence[Path]) -> Way:
-    """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
-
-    The photos given to the way are only counted; those of `paths` are used, again and again.
-    """
-    preparation = file_recipe(onnx_path).preparation
-    pixels = np.stack([load_pixels(path, *preparation) for path in paths])
-    batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        count = math.ceil(len(paths) / BATCH_SIZE)
-        workers, threads = share_cpus(count)
-        session = open_session(onnx_path, threads)
-
-        def compute(batch: np.ndarray) -> np.ndarray:
-            return session.run(["embedding"], {"image": batch})[0]
-
-        found = ahead(compute, islice(cycle(batches), count), workers)
-        return np.concatenate(list(found))[: len(paths)]
-
-    return way
-
-
-def keras_predict(name: str) -> Way:
-    """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
-    model = embedding_model(name)
-    network, preparation = keras_embedder(model), model.recipe.preparation
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        found = []
-        for start in range(0, len(paths), SEVERAL):
-            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
-            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
-        return np.concatenate(found)
-
-    return way
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO, which is no requirement, is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def openvino(onnx_path: Path) -> Way:
-    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
-    import openvino as ov
-
-    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    preparation = file_recipe(onnx_path).preparation
-
-    def decode(chunk: Sequence[Path]) -> np.ndarray:
-        return np.stack([load_pixels(path, *preparation) for path in chunk])
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
-        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
-        return np.concatenate(found)
-
-    return way
-
-
-def all_models(onnx_paths: Sequence[Path]) -> Way:
-    """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
-
-    Returns one array [n, all models' numbers]. A photo given twice is computed once, so give each
-    once.
-    """
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        with TemporaryDirectory() as folder:
-            found = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
-            return np.concatenate(found, axis=1)
-
-    return way
-
-
-def ladder_of_all(names: Sequence[str]) -> dict[str, Way]:
-    """Several models over the same photos: the article's loop for each, then one pass for all."""
-    fp32 = [onnx_model(name) for name in names]
-    int8 = [onnx_model(name, precision="int8") for name in names]
-
-    def loops(paths: Sequence[Path]) -> np.ndarray:
-        return np.concatenate([article_loop(file, paths) for file in fp32], axis=1)
-
-    return {
-        ARTICLE: loops,
-        "one pass, fp32": all_models(fp32),
-        "one pass, INT8": all_models(int8),
-    }
 
 
 def race(
@@ -226,6 +121,22 @@ def race(
     return measured
 
 
+def one_by_one_over_at_once(do: Callable[[slice], object], count: int, *, rounds: int = 3) -> float:
+    """How many times as long `count` calls for one item each take as one call for all of them.
+
+    `do` is given the slice of the items; the median of the rounds' ratios.
+    """
+    ratios = []
+    for _ in range(rounds):
+        start = perf_counter()
+        for at in range(count):
+            do(slice(at, at + 1))
+        singly = perf_counter()
+        do(slice(0, count))
+        ratios.append((singly - start) / (perf_counter() - singly))
+    return float(np.median(ratios))
+
+
 def duration(way: Way, paths: Sequence[Path]) -> float:
     """Seconds that `way` takes for these photos."""
     start = perf_counter()
@@ -254,94 +165,88 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
-    """Floating-point operations of convolutions and matrix products for a photo, in units of 10⁹.
+    """Floating-point operations of the network's products for one photo, in units of 10⁹.
 
-    A multiplication and an addition count as two. All but a thousandth of the work lies there.
-    Shapes are those of a photo sent through, since not every graph states them. `input_size` in
-    pixels is by default the one that the file's recipe wants.
+    Those of convolutions and matrix products, nearly all of the work; a multiplication and an
+    addition count as two. `input_size` in pixels is by default the one that the file's recipe
+    wants. nan where ONNX cannot tell the size of one of them.
     """
     proto, size = load_onnx(onnx_path), input_size or file_recipe(onnx_path).input_size
-    photo = np.zeros((1, size, size, 3), np.uint8)
-    if [node.op_type for node in proto.graph.node] == ["Scan"]:  # adopted, one photo at a time
-        body = next(each.g for each in proto.graph.node[0].attribute if each.name == "body")
-        proto, photo = onnx.helper.make_model(body, opset_imports=proto.opset_import), photo[0]
-    graph = proto.graph
-    shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
-    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-    tensors = {name for node in layers for name in (*node.input[:2], node.output[0])}
-    names = sorted(tensors - shapes.keys())
-    given = graph.input[0].name
-    del graph.output[:]
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    arrays = session.run(names, {given: photo}) if names else []
-    shapes |= {name: array.shape for name, array in zip(names, arrays, strict=True)}
-    products = 0
-    for node in layers:
-        first, second = (shapes[name] for name in node.input[:2])
-        inner = math.prod(second[1:]) if node.op_type == "Conv" else first[-1]
-        products += math.prod(shapes[node.output[0]]) * inner
+    for dim, length in zip(
+        proto.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True
+    ):
+        dim.dim_value = length
+    del proto.graph.output[:], proto.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in graph.value_info:
+        lengths = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        shapes[value.name] = lengths if all(lengths) else [math.nan]
+    products = 0.0
+    for node in graph.node:
+        left, right = (shapes.get(name, [math.nan]) for name in [*node.input, "", ""][:2])
+        if node.op_type == "Conv":
+            products += math.prod(shapes.get(node.output[0], [math.nan])) * math.prod(right[1:])
+        elif node.op_type in ("MatMul", "Gemm"):
+            products += math.prod(shapes.get(node.output[0], [math.nan])) * left[-1]
     return 2 * products / 1e9
 
 
-def peak_gflops(precision: str = "fp32", seconds: float = 1.0) -> float:
-    """10⁹ operations per second of one large convolution in ONNX Runtime on all CPUs.
+def paired_losses(scores: Mapping[tuple[str, str], np.ndarray]) -> dict[str, pd.DataFrame]:
+    """What INT8 and the recommended recipe change, query by query: per title a row for each step.
 
-    3 × 3, from 512 channels to 512, over four maps of 28 × 28: the layer that suits the CPU best
-    among those tried, also better than a matrix product. A whole network cannot be much faster, so
-    this is the roof of the roofline (Williams, Waterman, Patterson, "Roofline: An Insightful
-    Visual Performance Model", 2009) as far as arithmetic is the limit.
-
-    Args:
-        precision: `fp32` or `int8`.
-        seconds: how long to measure; the best of the runs counts, since this is the roof.
+    scores: per title and variant (`article int8`) a metric of the same queries, float [queries].
+    Rows as `evaluation.compare` gives them, nan for a variant that a model does not have.
     """
-    photos, side, channels = 4, 28, 512
-    random = np.random.default_rng(0)
-    maps = random.integers(0, 100, (photos, channels, side, side))
-    weights = random.integers(0, 100, (channels, channels, 3, 3))
-    if precision == "int8":
-        one, zero = np.float32(1), np.uint8(0)
-        maps = maps.astype(np.uint8)
-        constants = [one, zero, weights.astype(np.int8), one, np.int8(0), one, zero]
-        operator, output = "QLinearConv", onnx.TensorProto.UINT8
-    else:
-        maps, constants = maps.astype(np.float32), [weights.astype(np.float32)]
-        operator, output = "Conv", onnx.TensorProto.FLOAT
-    session = one_node(operator, maps, constants, output)
-    session.run(None, {"maps": maps})
-    times = []
-    while sum(times) < seconds:
-        start = perf_counter()
-        session.run(None, {"maps": maps})
-        times.append(perf_counter() - start)
-    operations = 2 * photos * side**2 * channels**2 * 9
-    return operations / min(times) / 1e9
+    found = {}
+    for title in dict.fromkeys(title for title, _ in scores):
+        mine = {variant: values for (each, variant), values in scores.items() if each == title}
+        pairs = [(after, before) for after, before in STEPS if {after, before} <= set(mine)]
+        if pairs:
+            rows = [f"{after} − {before}" for after, before in STEPS]
+            found[title] = compare(mine, pairs).reindex(rows)
+    return found
 
 
-def one_node(
-    operator: str, maps: np.ndarray, constants: Sequence[np.ndarray], output: int
-) -> onnxruntime.InferenceSession:
-    """A session, on all CPUs, that runs one convolution of `maps` with padding 1."""
-    names = [f"constant{number}" for number in range(len(constants))]
-    node = onnx.helper.make_node(operator, ["maps", *names], ["out"], pads=[1] * 4)
-    kind = onnx.helper.np_dtype_to_tensor_dtype(maps.dtype)
-    graph = onnx.helper.make_graph(
-        [node],
-        "yardstick",
-        [onnx.helper.make_tensor_value_info("maps", kind, maps.shape)],
-        [onnx.helper.make_tensor_value_info("out", output, None)],
-        [
-            onnx.numpy_helper.from_array(np.asarray(value), name)
-            for name, value in zip(names, constants, strict=True)
-        ],
-    )
-    opsets = [onnx.helper.make_opsetid("", 18)]
-    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = joblib.cpu_count()
-    return onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+def results_section(
+    models: Sequence[EmbeddingModel],
+    ladder: pd.DataFrame,
+    cost: Mapping[str, Mapping[str, float]],
+    scores: Mapping[tuple[str, str], np.ndarray],
+    files: Mapping[tuple[str, str], Path],
+    one_by_one: Mapping[str, float],
+    provider: str,
+) -> dict:
+    """Section `speed` of results.json, one entry per model.
+
+    ladder: `summary` of every model, indexed by title and way; cost: per title and measure what
+    INT8 changes; scores: nDCG@10 of every query, by title and variant, as are the files.
+    """
+    losses = paired_losses(scores)
+    found: dict = {}
+    for model in models:
+        table = ladder.loc[model.title]
+        mine = {variant: file for (title, variant), file in files.items() if title == model.title}
+        gflop = {each: gflop_per_photo(mine[each.replace("int8", "fp32")]) for each in mine}
+        found[model.name] = {
+            "photos_per_second": table["photos_per_s"].to_dict(),
+            "ratio_to_article_loop": table["ratio"].to_dict(),
+            "gflop_per_photo": next(iter(gflop.values())),
+            "gflop_per_photo_by_variant": gflop,
+            "ndcg@10": {
+                variant: float(np.mean(scores[model.title, variant]))
+                for variant in mine
+                if (model.title, variant) in scores
+            },
+        }
+        for measure, value in cost.get(model.title, {}).items():
+            if measure.startswith("overlap@"):
+                found[model.name]["int8_overlap_at_" + measure.partition("@")[2]] = value
+        if model.title in losses:
+            change = losses[model.title]["difference"].get(f"{INT8[0]} − {INT8[1]}", math.nan)
+            found[model.name] |= {} if math.isnan(change) else {"int8_ndcg@10_difference": change}
+    return found | {
+        "one_by_one_over_at_once": dict(one_by_one),
+        "int8_instructions": int8_instructions() or "none",
+        "execution_provider": provider,
+    }

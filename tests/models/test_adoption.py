@@ -572,6 +572,8 @@ def test_models_are_chosen_by_name_and_path(first_layers, tmp_path, build, monke
     config = {"size": 64, "image_mean": MEAN, "image_std": STD}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
     assert adoption.chosen() == ["vgg16", "mine"]
+    models = adoption.chosen_models("article")
+    assert [model.slug for model in models] == ["vgg16-article-fp32", "mine-recommended-fp32"]
     monkeypatch.setenv("MODELS", "mine")
     assert adoption.chosen() == ["mine"]
     monkeypatch.setenv("MODELS", "resnet51")

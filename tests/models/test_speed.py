@@ -1,13 +1,18 @@
-"""The ways that are raced do the same work, and the arithmetic of the roofline is right."""
+"""The ways that are raced do the same work, and a network's operations are counted right."""
 
 import math
+import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.settings import ROOT
 from helpers.study import speed
+
+sys.path.append(str(ROOT / "tools"))
+import bench  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +25,8 @@ def test_every_way_gives_the_same_vectors(fp32, photos):
     assert expected.shape == (len(photos), 512)
     for way in (
         lambda paths: speed.article_loop(fp32, paths),
-        speed.network_only(fp32, photos),
-        speed.all_models([fp32]),
+        bench.network_only(fp32, photos),
+        bench.all_models([fp32]),
     ):
         assert np.allclose(way(photos), expected, atol=1e-5)
 
@@ -60,8 +65,3 @@ def test_summary_takes_the_median_of_the_rounds_ratios():
         "high": 20.0,
         "ratio": 3.0,
     }
-
-
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_yardstick_computes(precision):
-    assert 0 < speed.peak_gflops(precision, seconds=0.01) < math.inf

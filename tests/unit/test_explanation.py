@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import TutorialError
+from helpers import TutorialError, evaluation
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.datasets.records import Annotation
 from helpers.models import PRESETS, embedding_model
@@ -280,23 +280,15 @@ def test_box_search_finds_what_the_box_shows():
     assert nothing.empty and list(nothing) == list(table)
 
 
-def test_controls_are_compared_where_they_exist():
-    table = pd.DataFrame({"object": [0.5, 0.7, 0.9], "shifted": [0.4, 0.4, np.nan]})
-    pairs = ex.compared({"A": table, "B": table[:1]}, "object", ["shifted"])
-    assert list(pairs["minus shifted"]) == ["A"]
-    assert pairs["minus shifted"]["A"].difference == pytest.approx(0.2)
-
-
 def test_the_summary_is_whole_with_and_without_boxes():
     model = embedding_model("vgg16")
-    empty = {f"minus {control}": {} for control in (ex.WHOLE, ex.OTHER)}
     columns = ["object", "area", "shifted", "other photos"]
     nothing = pd.DataFrame(columns=columns)
-    assert ex.summary([model], empty, {model.title: nothing}) == {"vgg16": {}}
+    assert ex.summary([model], {}, {model.title: nothing}) == {"vgg16": {}}
     shares = pd.DataFrame([[0.5, 0.2, 0.3, 0.4], [0.7, 0.2, np.nan, 0.4]], columns=columns)
-    table = pd.DataFrame({ex.OWN: [1.0, 0.8], ex.WHOLE: [0.5, 0.5], ex.OTHER: [0.1, 0.1]})
-    pairs = ex.compared({model.title: table}, ex.OWN, [ex.WHOLE, ex.OTHER])
-    found = ex.summary([model], pairs, {model.title: shares})["vgg16"]
+    boxes = {ex.OWN: [1.0, 0.8], ex.WHOLE: [0.5, 0.5], ex.OTHER: [0.1, 0.1]}
+    table = evaluation.compare(boxes, [(ex.OWN, ex.WHOLE), (ex.OWN, ex.OTHER)])
+    found = ex.summary([model], {model.title: table}, {model.title: shares})["vgg16"]
     assert found["share_on_object"] == pytest.approx(0.6)
     assert found["share_under_shifted_masks"] == pytest.approx(0.3)
     assert found["box_against_other_box"]["difference"] == pytest.approx(0.8)
