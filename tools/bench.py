@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 from collections.abc import Sequence
@@ -77,29 +76,6 @@ def keras_predict(name: str) -> speed.Way:
     return way
 
 
-def has_openvino() -> bool:
-    """Whether OpenVINO, which is no requirement, is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def openvino(onnx_path: Path) -> speed.Way:
-    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
-    import openvino as ov
-
-    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    preparation = file_recipe(onnx_path).preparation
-
-    def decode(chunk: Sequence[Path]) -> np.ndarray:
-        return np.stack([load_pixels(path, *preparation) for path in chunk])
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
-        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
-        return np.concatenate(found)
-
-    return way
-
-
 def all_models(onnx_paths: Sequence[Path]) -> speed.Way:
     """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
 
@@ -134,16 +110,13 @@ def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
     """Everything that turns photos into vectors of one model here."""
     fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
     steps = speed.ladder(name)
-    found = {
+    return {
         speed.ARTICLE: steps.pop(speed.ARTICLE),
         "Keras predict": keras_predict(name),
         **steps,
         "network alone, fp32": network_only(fp32, paths[:LEAST_PHOTOS]),
         "network alone, INT8": network_only(int8, paths[:LEAST_PHOTOS]),
     }
-    if has_openvino():
-        found["OpenVINO"] = openvino(fp32)
-    return found
 
 
 def show(title: str, table: pd.DataFrame) -> None:
