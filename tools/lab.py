@@ -28,11 +28,10 @@ COMMAND += ["--KernelManager.transport_encryption=auto"]
 COMMAND += ["--ServerApp.kernel_spec_manager_class=jupyter_client.kernelspec.KernelSpecManager"]
 # What comes later on the command line wins, so a reader may open something else first.
 COMMAND += ["--LabApp.default_url=/lab/tree/00_quick_start.ipynb"]
-COMMAND += ["--ContentsManager.pre_save_hook=tools.lab.without_live_views"]
+COMMAND += ["--ContentsManager.pre_save_hook=tools.saving.without_live_views"]
 # Defaults, which a reader's own settings win over: nothing is asked of other machines, and the
 # reader is not asked about Jupyter's news either.
 CONFIGURATION = ROOT / "tools/jupyter"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 FILE_PANEL = 0.28
 """Its share of the window: as wide as the notebooks' names."""
 
@@ -88,18 +87,6 @@ def make_workspace(folder: Path) -> None:
     content = {"data": {"layout-restorer:data": layout}, "metadata": {"id": "default"}}
     with written_whole(path) as part:
         part.write_text(json.dumps(content), encoding="utf-8")
-
-
-def without_live_views(model: dict, **_about: object) -> None:
-    """What JupyterLab saves of a widget: the sentence beside it.
-
-    A live view is nothing without its kernel: reopened, it would say “Error displaying widget”.
-    """
-    if model["type"] == "notebook":
-        for cell in model["content"]["cells"]:
-            for output in cell.get("outputs", []):
-                if "text/plain" in output.get("data", {}):
-                    output["data"].pop(WIDGET, None)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ MOST_THUMBNAILS = 60
 FAINT = 0.2
 WHOLE = (-0.05, 1.05)
 OTHER = "other"
-NO_LABEL = "no label"
 LOOKS = list(product(("circle", "square", "diamond"), plots.CYCLE[:6]))
 """Symbol and colour of the most frequent categories; all others are grey crosses."""
 NOTHING_CHOSEN = "Click a photo, or draw around several."
@@ -87,7 +86,7 @@ def outline(selection: Mapping) -> Path:
 
 def looks(dataset: ImageDataset) -> tuple[list[str], dict[str, tuple[str, str]]]:
     """The category each photo is drawn as, and symbol and colour of each, most frequent first."""
-    kinds = [min(record.labels, default=NO_LABEL) for record in dataset]
+    kinds = dataset.classes.tolist()
     frequent = [kind for kind, _ in Counter(kinds).most_common(len(LOOKS))]
     styles = dict(zip(frequent, LOOKS, strict=False)) | {OTHER: ("x", plots.COLOURS["other"])}
     return [kind if kind in styles else OTHER for kind in kinds], styles

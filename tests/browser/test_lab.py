@@ -971,7 +971,7 @@ def test_map_fits_its_place_and_offers_no_upload(plot, explore, stored):
     assert titles and not [one for one in titles if re.search("share|cloud|edit|plotly", one, re.I)]
     inside = "plot => [plot.querySelector('.main-svg'), plot].map(one => one.clientWidth)"
     named = plot.locator(".legendtext").all_text_contents()
-    assert sorted(named) == sorted({min(record.labels) for record in stored})
+    assert sorted(named) == sorted(set(stored.classes.tolist()))
 
     def fits() -> bool:
         drawn, width = plot.evaluate(inside)
@@ -987,7 +987,6 @@ def test_map_fits_its_place_and_offers_no_upload(plot, explore, stored):
     assert "0, 0, 0, 0" in background or background in ("transparent", "")
 
 
-@pytest.mark.skip(reason="to be mended: where it points is not where the photo is")
 def test_map_click_lights_up_the_nearest_in_both_maps(
     plot, explore, stored, neighbours, places
 ):  # fmt: skip
@@ -1010,7 +1009,6 @@ def test_map_click_lights_up_the_nearest_in_both_maps(
         wait_until(page, lambda row=row: asked(page) == stored.records[row].id)
 
 
-@pytest.mark.skip(reason="to be mended: where it points is not where the photo is")
 def test_map_lasso_lights_up_the_same_photos_in_the_other_map(
     plot, explore, stored, places, screenshots
 ):
@@ -1035,7 +1033,6 @@ def point_at(page, x: float, y: float) -> None:
     page.mouse.move(x, y, steps=5)
 
 
-@pytest.mark.skip(reason="to be mended: where it points is not where the photo is")
 def test_map_shows_the_photo_under_the_pointer(plot, explore, stored, places, screenshots):
     page = explore
     preview = page.locator(".embedding-map .widget-html-content img").first

@@ -7,7 +7,7 @@ import sys
 from helpers.settings import ROOT
 
 sys.path.append(str(ROOT))
-from tools import lab  # noqa: E402
+from tools import lab, saving  # noqa: E402
 
 
 def test_notebooks_are_copied_once_and_edits_stay(tmp_path, capsys):
@@ -29,17 +29,17 @@ def test_notebooks_are_copied_once_and_edits_stay(tmp_path, capsys):
 
 
 def test_a_saved_notebook_keeps_the_sentence_and_not_the_live_view():
-    data = {lab.WIDGET: {"model_id": "x"}, "text/plain": "needs a kernel"}
+    data = {saving.WIDGET: {"model_id": "x"}, "text/plain": "needs a kernel"}
     picture = {"image/png": "…"}
     outputs = [{"data": data}, {"data": picture}, {"text": "printed"}]
     content = {"cells": [{"outputs": outputs}, {"source": "text"}]}
-    lab.without_live_views({"type": "notebook", "content": content}, path="a.ipynb")
+    saving.without_live_views({"type": "notebook", "content": content}, path="a.ipynb")
     assert outputs == [
         {"data": {"text/plain": "needs a kernel"}},
         {"data": picture},
         {"text": "printed"},
     ]
-    lab.without_live_views({"type": "file", "content": "text"})
+    saving.without_live_views({"type": "file", "content": "text"})
 
 
 def test_the_reader_s_arrangement_stays(tmp_path):
