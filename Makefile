@@ -80,7 +80,7 @@ notebooks: ready  ## re-execute the committed notebooks in place, on the sample
 	@$(TEST_ENV) $(PY) tools/run_notebooks.py --update
 
 sample: ready  ## render the sample photos again (Blender, Python 3.11) and check them
-	@data/sample/generator/make.sh
+	@tools/sample/make.sh
 
 reliability: ready  ## cause every fault, write docs/reliability.md
 	@rm -rf build/test/faults
@@ -94,9 +94,10 @@ bench-scale: ready  ## seconds and memory of every notebook at 1000, 5000 and 20
 scale: ready  ## measure growth and load on a real Milvus (long)
 	@$(PY) tools/measure_scale.py
 
-audit: ready  ## known vulnerabilities in the pinned packages
-	@$(PY) -m pip install -q pip-audit==2.10.1
+audit: ready  ## known vulnerabilities in the pinned packages; docker-compose.yml by its schema
+	@$(PY) -m pip install -q pip-audit==2.10.1 check-jsonschema==0.39.0
 	@$(PY) -m pip_audit -r constraints.txt --no-deps --disable-pip --strict
+	@$(PY) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 fuzz: ready  ## fuzz the readers of annotations, photos and weights, a minute each
 	@$(PY) -m pip install -q atheris==3.0.0

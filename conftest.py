@@ -6,9 +6,12 @@ sees to that, so it comes before `import pymilvus`), kernels get the environment
 
 import os
 import signal
+import sys
 
-from helpers.neighbours import kernel_environment
-from helpers.settings import load_settings
+from helpers.settings import ROOT, load_settings
+
+sys.path.append(str(ROOT / "tools"))
+from kernels import kernel_environment  # noqa: E402
 
 for name in ("MILVUS_URI", "MILVUS_TOKEN", "REDIS_URL"):
     os.environ.pop(name, None)

@@ -21,6 +21,8 @@ from helpers.settings import NeedsLabels, TutorialError
 Labels = Sequence[Collection[str]]
 
 QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
+RESAMPLES = 10_000
+PERSISTENCE = 0.9  # of rank-biased overlap
 
 
 class Interval(NamedTuple):
@@ -39,7 +41,7 @@ class PairedDifference(NamedTuple):
     low: float
     high: float
     p: float
-    """Two-sided p-value of "no difference", between 1/resamples and 1."""
+    """Two-sided p-value of "no difference", between 1/RESAMPLES and 1."""
 
 
 # --- rankings ---------------------------------------------------------------------------------
@@ -75,13 +77,13 @@ def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k:
     return rankings
 
 
-def random_rankings(queries: np.ndarray, photos: int, k: int, seed: int = 0) -> np.ndarray:
-    """Baseline: for every query a random order of the other photos.
+def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
+    """Baseline: for every query a random order of the other photos, the same ones every time.
 
-    queries: int [q], rows among `photos`. Returns int64 [q, k]; the seed fixes it.
+    queries: int [q], rows among `photos`. Returns int64 [q, k].
     """
     _require_depth(k, photos - 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
@@ -224,11 +226,7 @@ SPELLING = {"p": "P", "map": "mAP", "ndcg": "nDCG", "acg": "ACG"}
 
 
 def per_query(
-    metric: str,
-    rankings: np.ndarray,
-    labels: Labels,
-    queries: np.ndarray,
-    k: int,
+    metric: str, rankings: np.ndarray, labels: Labels, queries: np.ndarray, k: int
 ) -> np.ndarray:
     """One metric of METRICS for every query: float64 [queries].
 
@@ -269,38 +267,29 @@ def per_category(values: np.ndarray, labels: Labels, queries: np.ndarray) -> pd.
 # --- uncertainty ------------------------------------------------------------------------------
 
 
-def bootstrap_ci(
-    values: np.ndarray, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Mean of a per-query metric with its percentile bootstrap interval over queries.
+def bootstrap_ci(values: np.ndarray) -> Interval:
+    """Mean of a per-query metric with its 95 % percentile bootstrap interval over queries.
 
     values: [queries]. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
     13. Equal values give an interval of length 0. Raises TutorialError for fewer than two
     queries.
     """
-    return _bootstrap_mean(values, resamples, confidence, seed)[0]
+    return _bootstrap_mean(values, 0.95)[0]
 
 
-def paired_bootstrap(
-    a: np.ndarray,
-    b: np.ndarray,
-    *,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> PairedDifference:
+def paired_bootstrap(a: np.ndarray, b: np.ndarray, *, confidence: float = 0.95) -> PairedDifference:
     """Is A better than B? The mean of a − b over queries, resampled over queries.
 
     a, b: [queries], the same metric of the same queries. The p-value is twice the smaller share
-    of resampled means on either side of 0, counted as (count + 1) / (resamples + 1) so that it
+    of RESAMPLES means on either side of 0, counted as (count + 1) / (RESAMPLES + 1) so that it
     is never 0 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, chapter 4).
     Raises TutorialError for fewer than two queries.
     """
-    interval, means = _bootstrap_mean(np.subtract(a, b), resamples, confidence, seed)
+    interval, means = _bootstrap_mean(np.subtract(a, b), confidence)
     smaller = min((means <= 0).sum(), (means >= 0).sum())
     return PairedDifference(
         *interval,
-        p=float(min(1, 2 * (smaller + 1) / (resamples + 1))),
+        p=float(min(1, 2 * (smaller + 1) / (RESAMPLES + 1))),
     )
 
 
@@ -406,20 +395,18 @@ def overlap_at_k(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.n
     return _agreement(rankings_a, rankings_b, k)[:, -1]
 
 
-def rank_biased_overlap(
-    rankings_a: np.ndarray, rankings_b: np.ndarray, k: int, persistence: float = 0.9
-) -> np.ndarray:
+def rank_biased_overlap(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
     """How alike two models order their first k results, 0 to 1: float64 [queries].
 
     Chosen over Kendall's τ because two top-k lists hold different photos, where τ is undefined,
     and because the first places matter most. With A_d the share in common among the first d,
     RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d, the extrapolated form of Webber, Moffat,
-    Zobel, "A similarity measure for indefinite rankings", 2010; p = `persistence` = 0.9 puts
+    Zobel, "A similarity measure for indefinite rankings", 2010; p = PERSISTENCE = 0.9 puts
     86 % of the weight on the first ten places.
     """
     agreement = _agreement(rankings_a, rankings_b, k)
-    decay = persistence ** np.arange(1, k + 1)
-    return agreement[:, -1] * decay[-1] + (1 - persistence) / persistence * (agreement @ decay)
+    decay = PERSISTENCE ** np.arange(1, k + 1)
+    return agreement[:, -1] * decay[-1] + (1 - PERSISTENCE) / PERSISTENCE * (agreement @ decay)
 
 
 # --- shared -----------------------------------------------------------------------------------
@@ -448,10 +435,8 @@ def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.nda
     return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
 
 
-def _bootstrap_mean(
-    values: np.ndarray, resamples: int, confidence: float, seed: int
-) -> tuple[Interval, np.ndarray]:
-    """The interval of the mean, and the resampled means [resamples]."""
+def _bootstrap_mean(values: np.ndarray, confidence: float) -> tuple[Interval, np.ndarray]:
+    """The interval of the mean, and the resampled means [RESAMPLES]."""
     if len(values) < 2:
         raise TutorialError(
             f"An interval over queries needs at least two of them, and there are {len(values)}: "
@@ -460,11 +445,11 @@ def _bootstrap_mean(
     result = stats.bootstrap(
         (values,),
         np.mean,
-        n_resamples=resamples,
+        n_resamples=RESAMPLES,
         confidence_level=confidence,
         method="percentile",
         batch=500,  # bounds the memory: 500 × queries
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     )
     interval = Interval(float(np.mean(values)), *map(float, result.confidence_interval))
     return interval, result.bootstrap_distribution

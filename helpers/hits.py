@@ -48,13 +48,9 @@ def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.nd
 def ranked_hits(
     dataset: ImageDataset, vectors: np.ndarray, query: int, ranking: np.ndarray
 ) -> list[Hit]:
-    """A ranking computed without Milvus, in the form the plots take.
+    """A ranking computed without Milvus, rows of the results, in the form the plots take.
 
-    Args:
-        dataset: the photos.
-        vectors: float32 [photos, d], unit length, rows in the order of the dataset.
-        query: row of the query.
-        ranking: rows of the results, best first.
+    vectors: float32 [photos, d], unit length, rows in the order of the dataset; query: its row.
     """
     distances = 2 - 2 * vectors[ranking] @ vectors[query]
     records = [dataset.records[row] for row in ranking]

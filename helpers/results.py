@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import joblib
+import psutil
 
 from helpers.datasets import ImageDataset
 from helpers.files import locked, remove_leftovers, written_whole
@@ -30,9 +31,9 @@ def load_results() -> dict:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
     except ValueError:
         pass
     raise TutorialError(f"{display_path(path)} holds no results as JSON; delete it and run again.")
@@ -43,8 +44,8 @@ def results_of(dataset: ImageDataset) -> dict:
 
     Raises TutorialError as `load_results` does.
     """
-    found = load_results()
-    return found if found.get("dataset") == about(dataset) else {}
+    results = load_results()
+    return results if results.get("dataset") == about(dataset) else {}
 
 
 def about(dataset: ImageDataset) -> dict:
@@ -77,15 +78,20 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
 
 
 def environment() -> dict:
-    """Versions and machine that the numbers belong to."""
+    """The machine and the versions that the numbers belong to."""
     packages = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "pymilvus", "milvus-lite")
     installed = {package: package_version(package) for package in (*packages, "redis", "numpy")}
+    return machine() | {package: number for package, number in installed.items() if number}
+
+
+def machine() -> dict:
+    """Where something is measured; `cpus` are those that this process may use."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cpus": joblib.cpu_count(),
-        **{package: number for package, number in installed.items() if number},
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
     }
 
 

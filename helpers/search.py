@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,68 +51,52 @@ def store_dataset(
         TutorialError: a photo, a model or a service cannot be used, or the collection is there
             with another index.
     """
-    onnx_path = ensure_onnx(model)
-    vectors = extract(onnx_path, dataset.paths)
-    stored = StoredModel(
-        model,
-        onnx_path,
-        vector_store.collection_name(dataset.slug, model),
-        path_store.paths_key(dataset.slug, model),
-        vectors,
-        milvus,
-        redis,
-    )
+    onnx_path, collection = prepare(dataset, model, milvus, index_type)
+    vectors = extract(onnx_path, dataset.paths)  # float32 [photos, d]
     paths = [relative_path(path) for path in dataset.paths]
+    vector_store.store(milvus, collection, dataset.ids, vectors, paths, dataset.labels)
+    key = path_store.paths_key(dataset.slug, model)
+    path_store.save_paths(redis, key, dict(zip(dataset.ids, paths, strict=True)))
+    return StoredModel(model, onnx_path, collection, key, vectors, milvus, redis)
+
+
+def prepare(
+    dataset: ImageDataset, model: EmbeddingModel, milvus: MilvusClient, index_type: str = "FLAT"
+) -> tuple[Path, str]:
+    """A model's ONNX file and the name of its collection for a dataset, made where missing.
+
+    Raises TutorialError as `store_dataset` does.
+    """
+    onnx_path = ensure_onnx(model)
+    collection = vector_store.collection_name(dataset.slug, model)
     vector_store.ensure_collection(
         milvus,
-        stored.collection,
+        collection,
         model.dimension,
         description=model.description(),
         index_type=index_type,
         rows=len(dataset),
     )
-    ids = vector_store.store(milvus, stored.collection, dataset.ids, vectors, paths, dataset.labels)
-    path_store.save_paths(redis, stored.paths_key, dict(zip(ids, paths, strict=True)))
-    return stored
+    return onnx_path, collection
 
 
 def search_stored(
     stored: StoredModel,
     vectors: np.ndarray,
     limit: int,
-    *,
-    exclude: Sequence[int] | None = None,
-    filter: str | None = None,
-    filter_params: Mapping[str, Any] | None = None,
+    **conditions: Any,
 ) -> list[list[Hit]]:
     """The article's search: nearest ids from Milvus, their paths from Redis.
 
-    Args:
-        stored: from `store_dataset`.
-        vectors: queries, float32 [m, d].
-        limit: results per query.
-        exclude: one id per query that is no answer to it, usually the query's own.
-        filter: which photos may be results, as `vector_store.search` takes it.
-        filter_params: what fills the filter's placeholders.
-
-    Returns:
-        One list of hits per query, nearest first; `Hit.distance` is the squared L2 distance.
-
-    Raises:
-        TutorialError: Redis has no path for an id that Milvus returned.
+    `stored` is what `store_dataset` returned; `vectors` are queries, float32 [m, d]; `conditions`
+    are those of `vector_store.search`: `exclude`, `filter`, `filter_params`. Returns up to `limit`
+    hits per query, nearest first; `Hit.distance` is the squared L2 distance. Raises TutorialError
+    where Redis has no path for an id that Milvus returned.
     """
-    found = vector_store.search(
-        stored.milvus,
-        stored.collection,
-        vectors,
-        limit,
-        exclude=exclude,
-        filter=filter,
-        filter_params=filter_params,
-    )
-    ids = sorted({hit.id for hits in found for hit in hits})
+    results = vector_store.search(stored.milvus, stored.collection, vectors, limit, **conditions)
+    ids = sorted({hit.id for hits in results for hit in hits})
     paths = path_store.load_paths(stored.redis, stored.paths_key, ids)
-    return [[replace(hit, path=paths[hit.id]) for hit in hits] for hits in found]
+    return [[replace(hit, path=paths[hit.id]) for hit in hits] for hits in results]
 
 
 def photo_vector(stored: StoredModel, path: Path) -> np.ndarray:

@@ -91,16 +91,14 @@ def connect_milvus() -> MilvusClient:
 def connect_redis() -> redis.Redis:
     """A client of the Redis in use, which has just answered.
 
-    It decodes replies to `str`; bytes that are no UTF-8 round-trip as surrogates, as in paths.
-    Raises TutorialError where it cannot be reached, within about 20 s, and where it can but does
-    not answer for a minute, twice.
+    It decodes replies to `str`. Raises TutorialError where it cannot be reached, within about
+    20 s, and where it can but does not answer for a minute, twice.
     """
     url = redis_url()
     try:
         client = redis.Redis.from_url(
             url,
             decode_responses=True,
-            encoding_errors="surrogateescape",
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 1),

@@ -14,14 +14,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pymilvus import DataType, MilvusClient, Status
-from pymilvus.exceptions import MilvusException
+from pymilvus import DataType, MilvusClient
 from pymilvus.milvus_client import IndexParams
 
 from helpers.files import locked
 from helpers.hits import Hit
 from helpers.models import EmbeddingModel
-from helpers.progress import say, track
+from helpers.progress import track
 from helpers.services import answering
 from helpers.settings import TutorialError, load_settings
 
@@ -34,7 +33,7 @@ DIGEST = "digest"  # the field that tells whether a row is what shall be stored
 DIGEST_BYTES = 8
 PATH_BYTES = 4096
 LABELS_PER_PHOTO = 1024
-LABEL_BYTES = 1536  # a folder name of 255 bytes, each of them escaped
+LABEL_BYTES = 1024
 BATCH_ROWS = 1000  # per insert, delete or page
 SEARCH_BATCH = 256
 LITE_SEARCH_BYTES = 384 * 2**20
@@ -102,9 +101,6 @@ def ensure_collection(
         )
     recipe = json.dumps(dict(description), sort_keys=True, ensure_ascii=False)
     with locked(load_settings().build_dir / "collections.lock"):  # two notebooks may start at once
-        if client.has_collection(name) and _of_earlier_version(client, name):
-            say(f"The collection {name} is of an earlier version: it is stored again.")
-            client.drop_collection(name)
         if not client.has_collection(name):
             _create_collection(client, name, dim, {RECIPE: recipe, ROWS: str(rows)})
         if index_of(client, name) is None:  # new, or of a process that was killed here
@@ -162,13 +158,6 @@ def index_of(client: MilvusClient, name: str) -> str | None:
     return "FLAT" if build == ONE_CLUSTER else index.get("index_type")
 
 
-def _of_earlier_version(client: MilvusClient, name: str) -> bool:
-    found = client.describe_collection(name)
-    return RECIPE in found["properties"] and DIGEST not in {
-        field["name"] for field in found["fields"]
-    }
-
-
 def _check_collection(
     client: MilvusClient, name: str, dim: int, recipe: str, index_type: str
 ) -> None:
@@ -198,11 +187,14 @@ def store(
     """Make the collection hold exactly these rows; running it twice changes nothing.
 
     Rows that are missing or differ are upserted by id, then rows with other ids are deleted.
-    `vectors` is float32 [n, dim]; `paths` are relative POSIX paths of at most 4096 bytes. Returns
-    the ids. Raises TutorialError for repeated ids, values that are not finite, an overlong path or
-    label, and where the collection ends up with another number of rows.
+    `vectors` is float32 [n, dim]; `paths` are relative POSIX paths. Returns the ids. Raises
+    TutorialError for values that are not finite, a path or label that is no UTF-8, and where the
+    collection ends up with another number of rows.
     """
-    _check_rows(ids, vectors, paths, labels)
+    if not np.isfinite(vectors).all():
+        raise TutorialError(
+            "Some vectors hold NaN or infinity: extract the vectors again (notebook 02)."
+        )
     rows = _rows(ids, vectors, paths, labels)
     there = _digests(client, name)
     changed = [row for row in rows if there.get(row["id"]) != row[DIGEST]]
@@ -256,38 +248,22 @@ def _rows(
     """Rows as Milvus takes them."""
     rows, vectors = [], np.asarray(vectors, np.float32)
     for id_, vector, path, names in zip(ids, vectors, paths, labels, strict=True):
-        texts = [_escape(path), *sorted(map(_escape, names))]
+        texts = [path, *sorted(names)]
+        for text in texts:
+            _check_utf8(text)
         digest = hashlib.blake2b(vector.tobytes(), digest_size=DIGEST_BYTES)
         digest.update(json.dumps(texts).encode())
-        rows.append({"id": int(id_), "vector": vector, "path": texts[0], "labels": texts[1:]})
+        rows.append({"id": int(id_), "vector": vector, "path": path, "labels": texts[1:]})
         rows[-1][DIGEST] = digest.hexdigest()
     return rows
 
 
-def _check_rows(
-    ids: Sequence[int],
-    vectors: np.ndarray,
-    paths: Sequence[str],
-    labels: Sequence[Collection[str]],
-) -> None:
-    if not len(ids) == len(vectors) == len(paths) == len(labels):
-        raise TutorialError(
-            f"Ids, vectors, paths and labels differ in number ({len(ids)}, {len(vectors)}, "
-            f"{len(paths)}, {len(labels)}): extract the vectors again (notebook 02)."
-        )
-    if len(set(ids)) != len(ids):
-        raise TutorialError("Some photos share an id: give every photo of the dataset its own.")
-    if not np.isfinite(vectors).all():
-        raise TutorialError(
-            "Some vectors hold NaN or infinity: extract the vectors again (notebook 02)."
-        )
-    for what, texts, most in (
-        ("path", paths, PATH_BYTES),
-        ("category", {name for names in labels for name in names}, LABEL_BYTES),
-    ):
-        longest = max(map(_escape, texts), key=lambda text: len(text.encode()), default="")
-        if len(longest.encode()) > most:
-            raise TutorialError(f"The {what} {longest!r} exceeds {most} bytes: shorten it.")
+def _check_utf8(text: str) -> None:
+    """Refuse the name of a file, folder or category whose bytes are no UTF-8: Milvus takes none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TutorialError(f"The name {text!a} is not valid UTF-8: rename it.") from None
 
 
 @answering("milvus")
@@ -369,52 +345,52 @@ def search(
 ) -> list[list[Hit]]:
     """The `limit` nearest rows to each of `vectors` [m, dim], by (distance, id).
 
-    `exclude` gives one id per query that is no answer to it: the query's own. `filter` is a Milvus
+    `exclude` gives an id per query that is no answer to it: the query's own. `filter` is a Milvus
     expression such as `ARRAY_CONTAINS(labels, {label})`, whose `{name}` placeholders are filled
-    from `filter_params` (strings, numbers, lists of ids). Lists are shorter where the collection
-    has fewer rows, and where an approximate index finds fewer that pass a narrow filter.
-    Raises TutorialError for queries of another dimension than the collection's.
+    from `filter_params` (strings, numbers, lists of ids). An approximate index may find fewer that
+    pass a narrow filter. Raises TutorialError for queries of another dimension.
     """
     vectors = np.asarray(vectors, dtype=np.float32)
-    if exclude is not None and len(exclude) != len(vectors):
-        raise ValueError(f"{len(exclude)} ids to exclude for {len(vectors)} queries")
+    about = client.describe_collection(name)
+    _check_dimension(name, about, vectors)
     fetched = limit + (exclude is not None)
-    condition = _without_contains(client, name, _filled(filter or "", filter_params or {}))
-    found: list[list[Hit]] = []
+    excluded = [None] * len(vectors) if exclude is None else list(map(int, exclude))
+    asked = {
+        "anns_field": "vector",
+        "limit": fetched,
+        "filter": _without_contains(
+            client, name, _with_literals(filter or "", filter_params or {})
+        ),
+        "output_fields": ["path", "labels"],
+        "search_params": {"metric_type": "L2", "params": _search_parameters(about, fetched)},
+        "consistency_level": "Strong",
+    }
+    results: list[list[Hit]] = []
     step = _queries_per_call(client, name, vectors)
-    # Milvus ignores the parameters that the collection's index does not know.
-    parameters = {"ef": max(64, 2 * fetched)}
-    parameters |= index_parameters("IVF_FLAT", _made_for(client, name))[1]
     for start in range(0, len(vectors), step):
-        try:
-            answers = client.search(
-                name,
-                data=vectors[start : start + step],
-                anns_field="vector",
-                limit=fetched,
-                filter=condition,
-                output_fields=["path", "labels"],
-                search_params={"metric_type": "L2", "params": parameters},
-                consistency_level="Strong",
-            )
-        except MilvusException as error:
-            if error.code != Status.CONNECT_FAILED:  # else asking again would wait as long again
-                _check_dimension(client, name, vectors)
-            raise
-        found += [
-            _hits(answer, limit, None if exclude is None else int(exclude[query]))
-            for query, answer in enumerate(answers, start=start)
-        ]
-    return found
+        block = slice(start, start + step)
+        answers = client.search(name, data=vectors[block], **asked)
+        for answer, own in zip(answers, excluded[block], strict=True):
+            results.append(_hits(answer, limit, own))
+    return results
 
 
-def _made_for(client: MilvusClient, name: str) -> int:
-    """For how many vectors the collection's index was made; the number there, if nobody noted it.
+def _check_dimension(name: str, about: Mapping[str, Any], vectors: np.ndarray) -> None:
+    if vectors.shape[1] != (dim := _dimension(about)):
+        raise TutorialError(
+            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
+            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
+        )
 
-    Asked first, because Milvus Lite counts the rows one by one: 9 ms for 20 000.
+
+def _search_parameters(about: Mapping[str, Any], limit: int) -> dict[str, int]:
+    """For any index: Milvus ignores the parameters that the collection's does not know.
+
+    How many rows the index was made for is noted, because Milvus Lite counts them one by one:
+    9 ms for 20 000.
     """
-    noted = client.describe_collection(name)["properties"].get(ROWS)
-    return int(noted or client.get_collection_stats(name)["row_count"])
+    rows = int(about["properties"].get(ROWS, 0))
+    return {"ef": max(64, 2 * limit), **index_parameters("IVF_FLAT", rows)[1]}
 
 
 def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> int:
@@ -428,15 +404,6 @@ def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> i
     rows = client.get_collection_stats(name)["row_count"]
     per_query = 2 * vectors.itemsize * max(rows, 1) * vectors.shape[1]
     return min(SEARCH_BATCH, max(1, LITE_SEARCH_BYTES // per_query))
-
-
-def _check_dimension(client: MilvusClient, name: str, vectors: np.ndarray) -> None:
-    dim = _dimension(client.describe_collection(name))
-    if vectors.shape[1] != dim:
-        raise TutorialError(
-            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
-            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
-        )
 
 
 def _dimension(description: Mapping[str, Any]) -> int:
@@ -455,8 +422,8 @@ def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None)
             id=row["id"],
             distance=row["distance"],
             rank=rank,
-            path=_unescape(row["entity"]["path"]),
-            labels=frozenset(map(_unescape, row["entity"]["labels"])),
+            path=row["entity"]["path"],
+            labels=frozenset(row["entity"]["labels"]),
         )
         for rank, row in enumerate(rows[:limit], start=1)
     ]
@@ -492,7 +459,7 @@ def check_self_first(
     return len(ids)
 
 
-def _filled(expression: str, values: Mapping[str, Any]) -> str:
+def _with_literals(expression: str, values: Mapping[str, Any]) -> str:
     """The expression with its `{name}` placeholders replaced by quoted literals.
 
     Done here because Milvus Lite 3.2, and Milvus before 2.5, do not fill filter templates.
@@ -501,8 +468,7 @@ def _filled(expression: str, values: Mapping[str, Any]) -> str:
     def literal(match: re.Match[str]) -> str:
         value = values[match[1]]
         value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        stored = _escape(value) if isinstance(value, str) else value
-        return json.dumps(stored, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False)
 
     return re.sub(r"\{(\w+)\}", literal, expression)
 
@@ -523,19 +489,6 @@ def _without_contains(client: MilvusClient, name: str, expression: str) -> str:
         return f"(id in {[id_ for id_, names in labels.items() if wanted in names]})"
 
     return CONTAINS.sub(ids, expression)
-
-
-def _escape(text: str) -> str:
-    """Make a path or label valid UTF-8: bytes that were none become `\\udcXX`, `\\` doubles."""
-    return text.replace("\\", r"\\").encode("utf-8", "backslashreplace").decode()
-
-
-def _unescape(text: str) -> str:
-    return re.sub(
-        r"\\(\\|u(dc[89a-f][0-9a-f]))",
-        lambda match: chr(int(match[2], 16)) if match[2] else "\\",
-        text,
-    )
 
 
 @answering("milvus")

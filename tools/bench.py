@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 from collections.abc import Sequence
@@ -35,20 +34,20 @@ from helpers.sessions import provider
 from helpers.settings import TutorialError, display_path, load_settings
 from helpers.study import speed
 
-SEVERAL = 32  # photos per call of Keras' predict
-LEAST_PHOTOS = 64  # the fast ways need some to have a turn of a second or so
+LEAST_PHOTOS = 64  # the fast methods need some to have a turn of a second or so
+KERAS_BATCH = 32
 
 
 def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
     """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
 
-    The photos given to the way are only counted; those of `paths` are used, again and again.
+    The photos it is then given are only counted; those of `paths` are used, again and again.
     """
     preparation = file_recipe(onnx_path).preparation
     pixels = np.stack([load_pixels(path, *preparation) for path in paths])
     batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
 
-    def way(paths: Sequence[Path]) -> np.ndarray:
+    def vectors(paths: Sequence[Path]) -> np.ndarray:
         count = math.ceil(len(paths) / BATCH_SIZE)
         workers, threads = share_cpus(count)
         session = open_session(onnx_path, threads)
@@ -56,10 +55,10 @@ def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
         def compute(batch: np.ndarray) -> np.ndarray:
             return session.run(["embedding"], {"image": batch})[0]
 
-        found = ahead(compute, islice(cycle(batches), count), workers)
-        return np.concatenate(list(found))[: len(paths)]
+        computed = ahead(compute, islice(cycle(batches), count), workers)
+        return np.concatenate(list(computed))[: len(paths)]
 
-    return way
+    return vectors
 
 
 def keras_predict(name: str) -> speed.Way:
@@ -67,37 +66,15 @@ def keras_predict(name: str) -> speed.Way:
     model = embedding_model(name)
     network, preparation = keras_embedder(model), model.recipe.preparation
 
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        found = []
-        for start in range(0, len(paths), SEVERAL):
-            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
-            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
-        return np.concatenate(found)
+    def vectors(paths: Sequence[Path]) -> np.ndarray:
+        batches = []
+        for start in range(0, len(paths), KERAS_BATCH):
+            chunk = paths[start : start + KERAS_BATCH]
+            pixels = np.stack([load_pixels(path, *preparation) for path in chunk])
+            batches.append(network.predict(pixels, verbose=0)["embedding"])
+        return np.concatenate(batches)
 
-    return way
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO, which is no requirement, is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def openvino(onnx_path: Path) -> speed.Way:
-    """OpenVINO on the same file, decoding ahead as `extraction.embed` does."""
-    import openvino as ov
-
-    network = ov.Core().compile_model(str(onnx_path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    preparation = file_recipe(onnx_path).preparation
-
-    def decode(chunk: Sequence[Path]) -> np.ndarray:
-        return np.stack([load_pixels(path, *preparation) for path in chunk])
-
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        chunks = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
-        found = [network(pixels)["embedding"] for pixels in ahead(decode, chunks, 1)]
-        return np.concatenate(found)
-
-    return way
+    return vectors
 
 
 def all_models(onnx_paths: Sequence[Path]) -> speed.Way:
@@ -134,16 +111,13 @@ def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
     """Everything that turns photos into vectors of one model here."""
     fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
     steps = speed.ladder(name)
-    found = {
+    return {
         speed.ARTICLE: steps.pop(speed.ARTICLE),
         "Keras predict": keras_predict(name),
         **steps,
         "network alone, fp32": network_only(fp32, paths[:LEAST_PHOTOS]),
         "network alone, INT8": network_only(int8, paths[:LEAST_PHOTOS]),
     }
-    if has_openvino():
-        found["OpenVINO"] = openvino(fp32)
-    return found
 
 
 def show(title: str, table: pd.DataFrame) -> None:

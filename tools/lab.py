@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 from jupyterlab_server.workspaces_handler import slugify
+from kernels import kernel_environment
 
 from helpers.files import writing, written_whole
-from helpers.neighbours import kernel_environment
 from helpers.services import temporary_services
 from helpers.settings import ROOT, TutorialError, display_path, load_settings
 

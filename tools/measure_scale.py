@@ -9,12 +9,13 @@ searches the real one from several threads while rows are inserted. It writes on
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,6 @@ from typing import Any
 import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
 
 # isort: split
-import joblib
 import numpy as np
 import pandas as pd
 import psutil
@@ -54,11 +54,11 @@ def main() -> None:
     vectors = extract(onnx_model("vgg16"), dataset.paths)
     measured: dict[str, Any] = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": results.machine(),
         "versions": {name: version(name) for name in ("pymilvus", "milvus-lite", "numpy")},
         "photos": len(vectors),
         "dimension": vectors.shape[1],
-        "own_share": indexes.own_share(vectors, max(REAL_SIZES)),
+        "own_share": own_share(vectors, max(REAL_SIZES)),
         "note": "Before the real server stands a loopback forwarder.",
         "growth": [],
     }
@@ -72,20 +72,12 @@ def main() -> None:
         for index_type in vector_store.INDEX_TYPES:
             if index_type == "HNSW_SQ":  # Milvus 2.3 does not know it
                 continue
-            server = MilvusServer(Path(folder, index_type))
-            server.start()
-            try:
+            with running(Path(folder, index_type)) as server:
                 grown(measured, MilvusClient(server.uri), server.pid, index_type, vectors)
-            finally:
-                server.stop()
             save()
-        server = MilvusServer(Path(folder, "load"))
-        server.start()
-        try:
+        with running(Path(folder, "load")) as server:
             made = indexes.jittered(vectors, 2 * LOAD_ROWS)
             measured["load"] = sustained_load(server.uri, made, LOAD_ROWS, LOAD_SECONDS)
-        finally:
-            server.stop()
         save()
     with services.temporary_services():
         client = services.connect_milvus()
@@ -93,6 +85,29 @@ def main() -> None:
         for index_type in vector_store.INDEX_TYPES:
             grown(measured, client, pid, index_type, vectors, LITE_SIZES)
             save()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[MilvusServer]:
+    """A real Milvus while the block runs."""
+    server = MilvusServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def own_share(vectors: np.ndarray, count: int) -> float:
+    """Mean share of copies of the same photo among the ten nearest of a jittered copy.
+
+    1 would mean that each photo's copies are an island, and the neighbours trivial.
+    """
+    made = indexes.jittered(vectors, count)
+    asked = np.linspace(len(vectors), count - 1, 100).astype(int)
+    nearest = indexes.exact_neighbours(made, made[asked], indexes.DEPTH + 1)[:, 1:]
+    photo = np.arange(count) % len(vectors)
+    return float(np.mean(photo[nearest] == photo[asked][:, None]))
 
 
 def grown(
@@ -131,57 +146,10 @@ def sustained_load(
     """
     client = MilvusClient(uri)
     filled(client, vectors[:rows])
-    end = time.monotonic() + seconds
-    latencies: list[list[float]] = [[] for _ in range(SEARCHERS)]
-    found_itself = [0] * SEARCHERS
-    inserts: list[float] = []
-    errors: list[str] = []
-    inserted = 0
-
-    def over() -> bool:
-        late = time.monotonic() - end
-        done = min(map(len, [inserts, *latencies])) >= least
-        return late > 0 and (done or bool(errors) or late > HANG_SECONDS)
-
-    def insert() -> None:
-        nonlocal inserted
-        while not over() and (start := rows + inserted) < len(vectors):
-            batch = vectors[start : start + INSERT_ROWS]
-            began = time.perf_counter()
-            answer = client.insert(
-                COLLECTION,
-                [{"id": start + n, "vector": v} for n, v in enumerate(batch)],
-                timeout=HANG_SECONDS,
-            )
-            inserts.append(time.perf_counter() - began)
-            inserted += answer["insert_count"]
-
-    def search(searcher: int) -> None:
-        own, random = MilvusClient(uri), np.random.default_rng(searcher)
-        while not over():
-            row = int(random.integers(rows))
-            began = time.perf_counter()
-            [hits] = own.search(
-                COLLECTION,
-                data=[vectors[row]],
-                limit=10,
-                search_params={"metric_type": "L2", "params": {"ef": 64}},
-                consistency_level="Eventually",
-                timeout=HANG_SECONDS,
-            )
-            latencies[searcher].append(time.perf_counter() - began)
-            if len(hits) != 10:
-                errors.append(f"row {row}: {len(hits)} results instead of 10")
-            found_itself[searcher] += hits[0]["distance"] < vector_store.SAME_DISTANCE
-
-    def guarded(work: Any, *args: Any) -> None:
-        try:
-            work(*args)
-        except MilvusException as error:
-            errors.append(f"{work.__name__}: {error}")
-
-    threads = [threading.Thread(target=guarded, args=(insert,))]
-    threads += [threading.Thread(target=guarded, args=(search, n)) for n in range(SEARCHERS)]
+    load = Load(uri, vectors, rows, time.monotonic() + seconds, least)
+    threads = [threading.Thread(target=load.guarded, args=(load.insert,))]
+    for searcher in load.searchers:
+        threads.append(threading.Thread(target=load.guarded, args=(load.search, searcher)))
     began = time.monotonic()
     for thread in threads:
         thread.start()
@@ -193,21 +161,92 @@ def sustained_load(
         COLLECTION, filter="", output_fields=["count(*)"], consistency_level="Strong"
     )
     client.drop_collection(COLLECTION)
-    searches = np.concatenate([np.array(one) for one in latencies]) * 1000
-    return {
-        "seconds": round(lasted, 1),
-        "rows_before": rows,
-        "searchers": SEARCHERS,
-        "searches": len(searches),
-        "searches_per_s": round(len(searches) / lasted, 1),
-        **{f"search_p{p}_ms": round(float(np.percentile(searches, p)), 2) for p in (50, 95, 99)},
-        "found_itself": round(sum(found_itself) / len(searches), 4),
-        "inserts_per_s": round(inserted / lasted, 1),
-        "insert_call_p95_ms": round(float(np.percentile(inserts, 95)) * 1000, 1),
-        "errors": errors,
-        "rows_expected": rows + inserted,
-        "rows_found": int(counted["count(*)"]),
-    }
+    return load.summary(lasted) | {"rows_found": int(counted["count(*)"])}
+
+
+@dataclass
+class Searcher:
+    """What one searching thread has seen."""
+
+    number: int
+    latencies: list[float] = field(default_factory=list)
+    found_itself: int = 0
+
+
+@dataclass
+class Load:
+    """What the threads of `sustained_load` share; its arguments, and what they have done so far."""
+
+    uri: str
+    vectors: np.ndarray
+    rows: int
+    end: float
+    least: int
+    searchers: list[Searcher] = field(
+        default_factory=lambda: [Searcher(number) for number in range(SEARCHERS)]
+    )
+    inserts: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    inserted: int = 0
+
+    def over(self) -> bool:
+        late = time.monotonic() - self.end
+        fewest = min(len(self.inserts), *(len(s.latencies) for s in self.searchers))
+        return late > 0 and (fewest >= self.least or bool(self.errors) or late > HANG_SECONDS)
+
+    def guarded(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except MilvusException as error:
+            self.errors.append(f"{work.__name__}: {error}")
+
+    def insert(self) -> None:
+        client = MilvusClient(self.uri)
+        while not self.over() and (start := self.rows + self.inserted) < len(self.vectors):
+            batch = self.vectors[start : start + INSERT_ROWS]
+            rows = [{"id": start + n, "vector": vector} for n, vector in enumerate(batch)]
+            began = time.perf_counter()
+            answer = client.insert(COLLECTION, rows, timeout=HANG_SECONDS)
+            self.inserts.append(time.perf_counter() - began)
+            self.inserted += answer["insert_count"]
+
+    def search(self, searcher: Searcher) -> None:
+        client, random = MilvusClient(self.uri), np.random.default_rng(searcher.number)
+        while not self.over():
+            row = int(random.integers(self.rows))
+            began = time.perf_counter()
+            [hits] = client.search(
+                COLLECTION,
+                data=[self.vectors[row]],
+                limit=10,
+                search_params={"metric_type": "L2", "params": {"ef": 64}},
+                consistency_level="Eventually",
+                timeout=HANG_SECONDS,
+            )
+            searcher.latencies.append(time.perf_counter() - began)
+            if len(hits) != 10:
+                self.errors.append(f"row {row}: {len(hits)} results instead of 10")
+            searcher.found_itself += hits[0]["distance"] < vector_store.SAME_DISTANCE
+
+    def summary(self, lasted: float) -> dict[str, Any]:
+        """Counts, rates and latencies after `lasted` seconds."""
+        searches = np.concatenate([searcher.latencies for searcher in self.searchers]) * 1000
+        itself = sum(searcher.found_itself for searcher in self.searchers)
+        return {
+            "seconds": round(lasted, 1),
+            "rows_before": self.rows,
+            "searchers": SEARCHERS,
+            "searches": len(searches),
+            "searches_per_s": round(len(searches) / lasted, 1),
+            **{
+                f"search_p{p}_ms": round(float(np.percentile(searches, p)), 2) for p in (50, 95, 99)
+            },
+            "found_itself": round(itself / len(searches), 4),
+            "inserts_per_s": round(self.inserted / lasted, 1),
+            "insert_call_p95_ms": round(float(np.percentile(self.inserts, 95)) * 1000, 1),
+            "errors": self.errors,
+            "rows_expected": self.rows + self.inserted,
+        }
 
 
 def filled(client: MilvusClient, vectors: np.ndarray) -> None:
@@ -228,17 +267,6 @@ def filled(client: MilvusClient, vectors: np.ndarray) -> None:
     while client.describe_index(COLLECTION, "vector")["indexed_rows"] < len(vectors):
         time.sleep(0.2)
     client.load_collection(COLLECTION)
-
-
-def machine() -> dict[str, Any]:
-    """The processor, how many of its cores are ours, and the memory."""
-    return {
-        "cpu": results.processor(),
-        "cores": joblib.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

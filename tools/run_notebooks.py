@@ -19,6 +19,7 @@ import pages
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.utils import run_sync
+from kernels import kernel_environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
@@ -27,7 +28,6 @@ from helpers import adoption, conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS, embedding_model
-from helpers.neighbours import kernel_environment
 from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
@@ -36,7 +36,6 @@ CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
 ARTICLE = ("resnet50", "vgg16")
 QUICK_START = "00_quick_start"
 GALLERY_AFTER = "02_extract_vectors"
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def main() -> int:
@@ -68,13 +67,12 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
     remove_leftovers(folder)
     chapters = [pages.chapter(path) for path in notebooks]
     written: list[pages.Page] = []
-    ended: dict[str, str] = {}
-    shown, fetched = None, set()
+    ended, fetched, shown = {}, set(), None
 
     def write_index(running: str | None = None) -> None:
         notes = index_notes(pages.present(folder, chapters), chapters, ended, running)
-        rows = headlines(results.results_of(dataset))
-        about = folder, dataset.banner(), chapters, rows, shown, notes
+        numbers = headlines(results.results_of(dataset))
+        about = folder, dataset.banner(), chapters, numbers, shown, notes
         pages.write_index(*about, going_on=running is not None)
 
     try:
@@ -99,9 +97,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
     finally:  # also after an error or a Ctrl-C, so that it does not wait for more
         if written:
             write_index()
-    print_table(headlines(results.results_of(dataset)))
-    print(f"\nPages:   {located(folder / 'index.html')}")
-    print(f"Numbers: {located(results.results_path())}")
+    print_summary(dataset, folder)
     return 0
 
 
@@ -173,40 +169,19 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
 
     A bar with this label shows the cells done, where someone watches.
     """
-    environment = kernel_environment(load_settings().build_dir)
     # By default it lies in the home folder, which may not be writable.
     connection = TemporaryDirectory(ignore_cleanup_errors=True)
-    kernel = AsyncKernelManager(
-        kernel_name="python3",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # leaves this very Python
-        connection_file=str(Path(connection.name) / "kernel.json"),
-        transport_encryption="auto",
-    )
-    client = NotebookClient(
-        notebook,
-        km=kernel,
-        timeout=CELL_SECONDS,
-        startup_timeout=START_SECONDS,
-        resources={"metadata": {"path": str(folder)}},
-        coalesce_streams=True,
-        store_widget_state=False,
-        record_timing=False,
-    )
+    client = notebook_client(notebook, folder, Path(connection.name) / "kernel.json")
     cells = [(index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     stream = watched_stream()
-    bar = tqdm(
-        cells,
-        desc=f"{label:24}",
-        unit=" cells",
-        leave=False,
-        file=stream,
-        disable=stream is None,
-    )
+    options = {"leave": False, "file": stream, "disable": stream is None}
+    environment = kernel_environment(load_settings().build_dir)
     try:
+        # client.execute() would take Ctrl-C for itself
         with (
-            bar,
+            tqdm(cells, desc=f"{label:24}", unit=" cells", **options) as bar,
             client.setup_kernel(env=environment),
-        ):  # client.execute() would take Ctrl-C for itself
+        ):
             for index, cell in bar:
                 client.execute_cell(cell, index)
     except CellExecutionError as error:
@@ -223,17 +198,39 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
             "DATASET, and run again, which goes on from what is done."
         )
     finally:
-        if kernel.has_kernel:
-            run_sync(kernel.shutdown_kernel)(now=True)
+        if client.km.has_kernel:
+            run_sync(client.km.shutdown_kernel)(now=True)
         connection.cleanup()
     return None
+
+
+def notebook_client(
+    notebook: nbformat.NotebookNode, folder: Path, connection: Path
+) -> NotebookClient:
+    """What runs a notebook's cells in a kernel of this very Python."""
+    kernel = AsyncKernelManager(
+        kernel_name="python3",
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # leaves this very Python
+        connection_file=str(connection),
+        transport_encryption="auto",
+    )
+    return NotebookClient(
+        notebook,
+        km=kernel,
+        timeout=CELL_SECONDS,
+        startup_timeout=START_SECONDS,
+        resources={"metadata": {"path": str(folder)}},
+        coalesce_streams=True,
+        store_widget_state=False,
+        record_timing=False,
+    )
 
 
 def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
     """The executed notebook, without the traces of this machine or of a kernel's widgets."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET_VIEW, None)
+            output.get("data", {}).pop(pages.WIDGET, None)
     kernel = notebook.metadata.kernelspec
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     nbformat.write(notebook, path)
@@ -260,11 +257,15 @@ def headlines(found: dict) -> list[tuple[str, str]]:
     return rows
 
 
-def print_table(rows: list[tuple[str, str]]) -> None:
+def print_summary(dataset: ImageDataset, folder: Path) -> None:
+    """The numbers worth a glance, and where pages and numbers are."""
+    rows = headlines(results.results_of(dataset))
     width = max((len(label) for label, _ in rows), default=0)
     print()
     for label, value in rows:
         print(f"{label:{width}}  {value}")
+    print(f"\nPages:   {located(folder / 'index.html')}")
+    print(f"Numbers: {located(results.results_path())}")
 
 
 def located(path: Path) -> Path:

@@ -200,9 +200,9 @@ def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset |
                     )
                 try:
                     splits[name] = read_split(folder / name)
-                except NotCoco:
+                except NotCoco as error:
                     if certain:
-                        raise
+                        raise TutorialError(str(error)) from error
         photos = _photos(splits, names) if splits else {}
         if photos:
             break

@@ -53,8 +53,9 @@ LEFT_OUT = {
 NOT_UTF8 = "a name that is not valid UTF-8, to be renamed"
 UNLISTED = "not listed in the annotation files"
 SPLIT = re.compile(
-    "((seg|img)[-_ ]?)?(train(ing|val)?|trn|val(id(ation)?)?|test(ing)?|dev|eval(uation)?"
-    "|hold[-_ ]?out|pred(ict)?(ion)?s?|unlabell?ed)([-_ ]?(set|split|data|images?|imgs?|[0-9]+))*",
+    "((seg|data|img|images?)[-_ ]?)?(train(ing|val)?|trn|val(id(ation)?)?|test(ing)?|dev"
+    "|eval(uation)?|hold[-_ ]?out|pred(ict)?(ion)?s?|unlabell?ed)"
+    "([-_ ]?(set|split|data|images?|imgs?|[0-9]+))*",
     re.IGNORECASE,
 )
 

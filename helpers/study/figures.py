@@ -20,7 +20,7 @@ from helpers.plots import COLOURS, CYCLE, colour
 
 MARKERS = "os^DvP"
 GREYS = {"most frequent": "#666666", "random": "#aaaaaa", "": "black"}
-
+MOST_CATEGORIES = 30
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 
 
@@ -61,16 +61,15 @@ def intervals(tables: Mapping[str, pd.DataFrame], xlabel: str, zero: bool = Fals
     return figure
 
 
-def category_bars(tables: Mapping[str, pd.DataFrame], metric: str, most: int = 30) -> Figure:
-    """One metric per category and model, categories with the most queries first.
+def category_bars(tables: Mapping[str, pd.DataFrame], metric: str) -> Figure:
+    """One metric per category and model; the MOST_CATEGORIES with the most queries, those first.
 
     Args:
         tables: per model what `evaluation.per_category` returns.
         metric: the metric's name, for the axis.
-        most: categories shown at the most.
     """
     first = next(iter(tables.values()))
-    kinds = list(first.index[:most])
+    kinds = list(first.index[:MOST_CATEGORIES])
     figure = Figure(figsize=(9, 0.33 * len(kinds) + 1.2), layout="constrained")
     axes = figure.subplots()
     y = np.arange(len(kinds))

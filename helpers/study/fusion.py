@@ -16,6 +16,8 @@ from sklearn.preprocessing import normalize
 from helpers.evaluation import rank_exact
 from helpers.settings import TutorialError
 
+RRF_CONSTANT = 60
+
 
 def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
     """Milvus' normalisation (`norm_score=True`) of a search score, higher is better.
@@ -34,10 +36,8 @@ def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
     raise ValueError(f"unknown metric {metric!r}")
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[np.ndarray], k: int, constant: int = 60
-) -> tuple[np.ndarray, np.ndarray]:
-    """Milvus' `RRFRanker(constant)`: score = Σ over routes of 1 / (constant + rank), rank from 1.
+def reciprocal_rank_fusion(rankings: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Milvus' `RRFRanker(60)`: score = Σ over routes of 1 / (60 + rank), rank from 1.
 
     rankings: per route int [queries, depth], best first. Returns the k best ids, int64
     [queries, k], ties to the lower id as in Milvus, and their scores, float64 [queries, k].
@@ -46,7 +46,7 @@ def reciprocal_rank_fusion(
     Raises TutorialError when the routes hold fewer than k photos together.
     """
     scores = [
-        np.broadcast_to(1 / (constant + np.arange(1, route.shape[1] + 1)), route.shape)
+        np.broadcast_to(1 / (RRF_CONSTANT + np.arange(1, route.shape[1] + 1)), route.shape)
         for route in rankings
     ]
     return _best_sums(rankings, scores, k)

@@ -26,21 +26,21 @@ EXACT = "exact (NumPy)"
 COLLECTION = f"index_study_{os.getpid()}"  # two notebooks may measure at once
 INSERT_ROWS = 2500
 WARM_UP = 10
+DEPTH = 10  # results per query
 INDEX_SECONDS = 1800
 
 
-def jittered(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+def jittered(vectors: np.ndarray, count: int) -> np.ndarray:
     """`count` unit vectors spread like `vectors`, to study sizes beyond the photos at hand.
 
     A jittered copy of photo a is max(0, a + b − c) for two other photos b and c, scaled to length
     1: the jitter is the difference of two photos and so has the photos' own directions, unlike
     noise drawn number by number, under which the neighbours of a copy would all be equally far.
-    Copies of different photos mix: `own_share` tells how much.
 
     vectors: float32 [n, d], unit rows without negative values. Returns float32 [count, d]: the
     first of `vectors` unchanged, then copies.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     copies = count - len(vectors)
     if copies <= 0:
         return vectors[:count]
@@ -51,18 +51,6 @@ def jittered(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
     made -= vectors[c]
     np.maximum(made, 0, out=made)
     return np.concatenate([vectors, normalize(made, copy=False)])
-
-
-def own_share(vectors: np.ndarray, count: int, *, sample: int = 100, k: int = 10) -> float:
-    """Mean share of copies of the same photo among the k nearest of a jittered copy.
-
-    1 would mean that each photo's copies are an island, and the neighbours trivial.
-    """
-    made = jittered(vectors, count)
-    asked = np.linspace(len(vectors), count - 1, sample).astype(int)
-    nearest = exact_neighbours(made, made[asked], k + 1)[:, 1:]
-    photo = np.arange(count) % len(vectors)
-    return float(np.mean(photo[nearest] == photo[asked][:, None]))
 
 
 def exact_neighbours(stored: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
@@ -112,75 +100,81 @@ def study(
     index_types: Sequence[str],
     *,
     queries: int = 100,
-    k: int = 10,
     server_pid: int | None = None,
-    progress: bool = True,
 ) -> pd.DataFrame:
     """Build each index at each size, search it, and compare with exact search.
 
     Args:
         client: of the server to study; a collection of this process's own is made and dropped.
-        vectors: float32 [n, d], unit rows: real photos'. Where a size exceeds n, the rest are
-            jittered copies of them.
+        vectors: float32 [n, d], unit rows. Where a size exceeds n, the rest are jittered copies.
         sizes: numbers of vectors.
         index_types: some of `known_index_types(client)`.
         queries: how many further jittered copies, none of them stored, are asked one at a time.
-        k: results per query.
         server_pid: the server's process on this machine; the embedded one is known.
-        progress: show a bar where someone is watching.
 
     Returns:
         One row per size and index, and one per size for exact search in this process. Columns:
         `index`, `vectors`, `insert_s`, `build_s`, `load_s`, `p50_ms`, `p95_ms`, `recall` (share of
-        results no farther than the k-th exact neighbour), `megabytes` (by `bytes_per_vector`) and
-        `server_mb` (the server's resident memory once loaded; missing where its process is not
-        known).
+        results no farther than the last exact neighbour), `megabytes` (by `bytes_per_vector`) and
+        `server_mb` (its resident memory once loaded; missing where its process is not known).
 
-    Raises:
-        TutorialError: an index type is unknown, refused by the server, or not finished; or the
-            server does not answer.
+    Raises TutorialError where the server refuses an index or does not answer.
     """
-    if server_pid is None:
-        uris = {service.name: service.pid for service in running_services()}
-        server_pid = None if load_settings().milvus_uri else uris.get("milvus")
-    if unknown := set(index_types) - set(INDEX_TYPES):
-        raise TutorialError(
-            f"No index type {', '.join(sorted(unknown))}: take some of {', '.join(INDEX_TYPES)}."
-        )
-    made = jittered(vectors, max(sizes) + queries)
+    if server_pid is None and not load_settings().milvus_uri:
+        server_pid = {service.name: service.pid for service in running_services()}.get("milvus")
+    made = jittered(vectors, max(sizes) + queries)  # [max(sizes) + queries, d]
     asked = made[max(sizes) :]
     runs = [(size, index_type) for size in sizes for index_type in (EXACT, *index_types)]
-    rows = []
-    bar = track(runs, total=len(runs), unit="indexes", label="study", enabled=progress)
-    for size, index_type in bar:
-        stored = made[:size]
-        if index_type == EXACT:
-            last = exact_neighbours(stored, asked, k)[:, -1]
-            farthest = np.einsum("qd,qd->q", asked, stored[last])[:, None]
-            found, seconds = zip(*_timed_exact(stored, asked, k), strict=True)
-            costs = dict.fromkeys(("insert_s", "build_s", "load_s"), 0.0) | {"server_mb": None}
-        else:
-            try:
-                with _collection(client, stored.shape[1]):
-                    costs = _filled(client, stored, index_type) | {"server_mb": None}
-                    found, seconds = zip(*_timed(client, index_type, size, asked, k), strict=True)
-                    if server_pid:
-                        costs["server_mb"] = psutil.Process(server_pid).memory_info().rss / 1e6
-            except MilvusException as error:
-                if error.code == Status.CONNECT_FAILED:
-                    raise
-                raise TutorialError(
-                    f"This Milvus cannot build {index_type} on {size} vectors ({error.message}): "
-                    f"take index types from known_index_types(client)."
-                ) from error
-        cosines = np.einsum("qd,qkd->qk", asked, stored[np.array(found)])
-        p50, p95 = np.percentile(seconds, [50, 95]) * 1000
-        size_mb = size * bytes_per_vector(index_type, stored.shape[1]) / 1e6
-        rows.append(
-            {"index": index_type, "vectors": size, **costs, "p50_ms": p50, "p95_ms": p95}
-            | {"recall": np.mean(cosines > farthest - 1e-6), "megabytes": size_mb}
-        )
+    bar = track(runs, total=len(runs), unit="indexes", label="study")
+    rows = [_row(client, made[:size], index_type, asked, server_pid) for size, index_type in bar]
     return pd.DataFrame(rows)
+
+
+def _row(
+    client: MilvusClient,
+    stored: np.ndarray,
+    index_type: str,
+    asked: np.ndarray,
+    server_pid: int | None,
+) -> dict:
+    """One row of `study`."""
+    row = {"index": index_type, "vectors": len(stored)}
+    if index_type == EXACT:
+        row |= {"insert_s": 0.0, "build_s": 0.0, "load_s": 0.0, "server_mb": None}
+        nearest, seconds = zip(*_timed_exact(stored, asked), strict=True)
+    else:
+        costs, nearest, seconds = _measured(client, stored, index_type, asked, server_pid)
+        row |= costs
+    last = exact_neighbours(stored, asked, DEPTH)[:, -1]
+    farthest = np.einsum("qd,qd->q", asked, stored[last])  # [q], cosines
+    cosines = np.einsum("qd,qkd->qk", asked, stored[np.array(nearest)])  # [q, k]
+    row["p50_ms"], row["p95_ms"] = np.percentile(seconds, [50, 95]) * 1000
+    row["recall"] = np.mean(cosines > farthest[:, None] - 1e-6)
+    row["megabytes"] = len(stored) * bytes_per_vector(index_type, stored.shape[1]) / 1e6
+    return row
+
+
+def _measured(
+    client: MilvusClient,
+    stored: np.ndarray,
+    index_type: str,
+    asked: np.ndarray,
+    server_pid: int | None,
+) -> tuple[dict, Sequence[list[int]], Sequence[float]]:
+    """What an index costs to build, and the results and seconds of each query."""
+    try:
+        with _collection(client, stored.shape[1]):
+            costs = _build_costs(client, stored, index_type)
+            nearest, seconds = zip(*_timed(client, index_type, len(stored), asked), strict=True)
+            memory = psutil.Process(server_pid).memory_info().rss / 1e6 if server_pid else None
+            return costs | {"server_mb": memory}, nearest, seconds
+    except MilvusException as error:
+        if error.code == Status.CONNECT_FAILED:
+            raise
+        raise TutorialError(
+            f"This Milvus cannot build {index_type} on {len(stored)} vectors ({error.message}): "
+            f"take index types from known_index_types(client)."
+        ) from error
 
 
 def cached_study(
@@ -217,7 +211,7 @@ def _collection(client: MilvusClient, dimension: int) -> Iterator[None]:
         client.drop_collection(COLLECTION)
 
 
-def _filled(client: MilvusClient, vectors: np.ndarray, index_type: str) -> dict[str, float]:
+def _build_costs(client: MilvusClient, vectors: np.ndarray, index_type: str) -> dict[str, float]:
     """Insert, build, load; returns the seconds of each."""
     started = time.perf_counter()
     _insert(client, vectors)
@@ -258,7 +252,7 @@ def _build(client: MilvusClient, index_type: str, rows: int) -> None:
 
 
 def _timed(
-    client: MilvusClient, index_type: str, rows: int, queries: np.ndarray, k: int
+    client: MilvusClient, index_type: str, rows: int, queries: np.ndarray
 ) -> Iterator[tuple[list[int], float]]:
     """Ids and seconds of each query, asked alone; some are asked once before, to warm up."""
     _, search = index_parameters(index_type, rows)
@@ -267,7 +261,7 @@ def _timed(
         [hits] = client.search(
             COLLECTION,
             data=[query],
-            limit=k,
+            limit=DEPTH,
             search_params={"metric_type": "L2", "params": search},
             # Strong would wait for the clock tick of the write-ahead log, 0.2 s in Milvus 2.3.
             consistency_level="Eventually",
@@ -277,10 +271,8 @@ def _timed(
             yield [hit["id"] for hit in hits], seconds
 
 
-def _timed_exact(
-    stored: np.ndarray, queries: np.ndarray, k: int
-) -> Iterator[tuple[list[int], float]]:
+def _timed_exact(stored: np.ndarray, queries: np.ndarray) -> Iterator[tuple[list[int], float]]:
     for query in queries:
         started = time.perf_counter()
-        [found] = exact_neighbours(stored, query[None], k)
-        yield found.tolist(), time.perf_counter() - started
+        [nearest] = exact_neighbours(stored, query[None], DEPTH)
+        yield nearest.tolist(), time.perf_counter() - started

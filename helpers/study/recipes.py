@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +17,11 @@ import onnxruntime
 import pandas as pd
 from sklearn.preprocessing import normalize
 
-from helpers import evaluation, results
-from helpers.conversion import onnx_model
+from helpers import results
 from helpers.datasets import ImageDataset
 from helpers.extraction import Embedder, cached_vectors, contract, open_session
-from helpers.files import written_whole
 from helpers.images import RESIZE
-from helpers.models import NETWORKS, Recipe, embedding_model
+from helpers.models import NETWORKS, Recipe
 from helpers.settings import ROOT, TutorialError, display_path, load_settings
 from helpers.study.explanation import GEM_POWER, pool
 
@@ -42,14 +38,10 @@ RECIPES = [
 
 LEVELS = ["resize", "shape", "size", "pooling"]
 MEASURED = ROOT / "docs/recipes.json"
-DEPTH = 10
-MOST_PHOTOS = 1000  # the whole grid on more would take days
 NEARLY_BEST = 0.005
 
 
-def recipe_vectors(
-    onnx_path: Path, paths: Sequence[Path], recipe: Recipe, *, progress: bool = True
-) -> np.ndarray:
+def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np.ndarray:
     """Vectors of `paths` under `recipe`, from a file made for another recipe of this network.
 
     One pass over the network serves all three poolings: they are computed from the file's
@@ -70,7 +62,7 @@ def recipe_vectors(
         preparation=recipe.preparation,
         load=lambda threads: functools.partial(pooled_ways, open_session(onnx_path, threads)),
     )
-    [rows] = cached_vectors([all_poolings], paths, progress=progress)
+    [rows] = cached_vectors([all_poolings], paths)
     start = POOLINGS.index(pooling) * dimension
     return rows[:, start : start + dimension]
 
@@ -88,93 +80,13 @@ def label(recipe: Recipe) -> tuple[str, str, int, str]:
     return recipe.resize, shape, recipe.input_size, recipe.pooling
 
 
-def measure(dataset: ImageDataset, *, report: Callable[[str], None] = print) -> dict:
-    """nDCG@10 of every query under every recipe and network; minutes to hours.
-
-    Vectors are cached as they are computed, so an interrupted study goes on where it stopped.
-
-    Args:
-        dataset: photos with labels; of more than MOST_PHOTOS that many, evenly spread.
-        report: gets a line per network and preparation.
-
-    Returns:
-        What `docs/recipes.json` holds: `dataset`, `date`, `environment`, `metric`, `recipes` (as
-        `label` names them), and per network in `networks` its `weights_sha256` and `scores`, one
-        list over the queries for each recipe.
-
-    Raises:
-        NeedsLabels: no two photos share a category.
-    """
-    photos = dataset.spread(MOST_PHOTOS)
-    labels, paths = photos.labels, photos.paths
-    queries = evaluation.query_rows(labels)
-    depth = min(DEPTH, len(photos) - 1)
-    files = {name: onnx_model(name) for name in NETWORKS}
-
-    def scores(name: str, recipe: Recipe) -> list[float]:
-        vectors = recipe_vectors(files[name], paths, recipe)
-        ranking = evaluation.rank_exact(vectors[queries], vectors, queries, depth)
-        found = evaluation.per_query("ndcg", ranking, labels, queries, depth)
-        return [round(float(score), 4) for score in found]
-
-    found: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
-    for name, recipe, told in passes():
-        if told:
-            report(told)
-        found[name].append(scores(name, recipe))
-    of_photos, ids = len(dataset), results.about(dataset)["ids_sha256"]
-    return {
-        "dataset": {
-            "name": dataset.name,
-            "photos": len(photos),
-            "of_photos": of_photos,
-            "queries": len(queries),
-            "ids_sha256": ids,
-        },
-        "date": date.today().isoformat(),
-        "environment": results.environment(),
-        "metric": f"ndcg@{depth}",
-        "recipes": [label(recipe) for recipe in RECIPES],
-        "networks": {
-            name: {"weights_sha256": NETWORKS[name].weights_sha256, "scores": rows}
-            for name, rows in found.items()
-        },
-    }
-
-
-def passes() -> Iterator[tuple[str, Recipe, str]]:
-    """Every network with every recipe, and a line to show where a pass over the photos begins."""
-    started, done, area = time.monotonic(), 0, sum(recipe.input_size**2 for recipe in RECIPES)
-    total = len(NETWORKS) * len(RECIPES) // len(POOLINGS)
-    for name in NETWORKS:
-        begun, seconds_before = 0, time.monotonic() - started
-        for recipe in RECIPES:
-            told = ""
-            if recipe.pooling == POOLINGS[0]:
-                done += 1
-                resize, shape, size, _ = label(recipe)
-                told = f"{done:3}/{total}  {embedding_model(name).title}, {size} {resize} {shape}"
-                spent = time.monotonic() - started - seconds_before
-                left = spent * (area - begun) / begun / 60 if begun else 0
-                if left >= 1:
-                    told += f"; about {left:.0f} min left for this network"
-            yield name, recipe, told
-            begun += recipe.input_size**2
-
-
 def study_path(dataset: ImageDataset) -> Path:
     """Where the study of a reader's own dataset is kept."""
     return load_settings().build_dir / "recipes" / f"{dataset.slug}.json"
 
 
-def write_study(study: dict, path: Path) -> None:
-    """Write what `measure` returned. Raises TutorialError where the disk is full or read-only."""
-    with written_whole(path) as part:
-        part.write_text(json.dumps(study) + "\n", encoding="utf-8")
-
-
 def load_study(path: Path = MEASURED) -> dict:
-    """A study as `measure` returned it; the committed one by default.
+    """A study as `measure` in `tools/measure_recipes.py` made it; the committed one by default.
 
     Raises:
         TutorialError: there is no such file, or it holds something else.

@@ -12,8 +12,7 @@ import numpy as np
 import redis
 from pymilvus import MilvusClient
 
-from helpers import path_store, vector_store
-from helpers.conversion import ensure_onnx
+from helpers import path_store, search, vector_store
 from helpers.datasets import ImageDataset
 from helpers.extraction import embed, open_session
 from helpers.models import EmbeddingModel
@@ -21,6 +20,7 @@ from helpers.services import connect_milvus, milvus_uri
 from helpers.settings import TutorialError, load_settings, relative_path, resolve
 
 REQUIREMENTS = "requirements-scale.txt"
+BATCH_PHOTOS = 32  # per call of an actor, and rows per upsert
 
 
 def has_ray() -> bool:
@@ -58,21 +58,24 @@ def start_ray() -> str:
             ray.init(log_to_driver=False, logging_level="error", **local)
         except Exception as error:  # Ray's errors have no common class
             ray.shutdown()  # else what did start would be in the way of another try
-            reason = str(error).strip().partition("\n")[0]
-            if address:
-                raise TutorialError(
-                    f"The Ray cluster at RAY_ADDRESS={address} does not let this notebook in "
-                    f"({reason}): start it with `ray start --head`, correct RAY_ADDRESS, or, if "
-                    "it asks for a token, restart this kernel with RAY_AUTH_MODE=token."
-                ) from None
-            raise TutorialError(
-                f"Ray does not start on this machine ({reason}): run this again when the machine "
-                "is less busy, or skip this part."
-            ) from None
+            raise _no_ray(address, str(error).strip().partition("\n")[0]) from None
     return f"Ray {ray.__version__}, " + (f"cluster {address}" if address else "on this machine")
 
 
-class Embedder:
+def _no_ray(address: str | None, reason: str) -> TutorialError:
+    if address:
+        return TutorialError(
+            f"The Ray cluster at RAY_ADDRESS={address} does not let this notebook in ({reason}): "
+            "start it with `ray start --head`, correct RAY_ADDRESS, or, if it asks for a token, "
+            "restart this kernel with RAY_AUTH_MODE=token."
+        )
+    return TutorialError(
+        f"Ray does not start on this machine ({reason}): run this again when the machine is less "
+        "busy, or skip this part."
+    )
+
+
+class Extractor:
     """One of Ray's actors: opens the network once, then turns batches of photos into rows."""
 
     def __init__(self, onnx_path: str, collection: str, environment: dict[str, str]) -> None:
@@ -101,50 +104,31 @@ def store_with_ray(
     milvus: MilvusClient,
     redis: redis.Redis,
     workers: int = 1,
-    batch_size: int = 32,
 ) -> tuple[str, int]:
     """`search.store_dataset`, the extraction and the inserts on Ray's workers.
 
-    The vectors never pass through this process: each worker writes its own to Milvus. What Milvus
-    has acknowledged is written to Redis here, and rows of other photos are deleted, so that both
-    hold exactly the dataset, as after `store_dataset`. On a cluster every machine needs this
-    checkout, `build/models` and the photos under the same paths.
+    Each worker writes its own vectors to Milvus; what Milvus has acknowledged is written to Redis
+    here, and rows of other photos are deleted. On a cluster every machine needs this checkout,
+    `build/models` and the photos under the same paths; `workers` is the number of machines,
+    because one session uses all of a machine's cores.
 
-    Args:
-        dataset, model, milvus, redis: as in `store_dataset`.
-        workers: actors; one per machine, because one session uses all of a machine's cores.
-        batch_size: photos per call of an actor, and rows per upsert.
-
-    Returns:
-        The collection's name and its number of rows.
-
-    Raises:
-        TutorialError: as `start_ray` and `store_dataset`.
+    Returns the collection's name and its number of rows. Raises TutorialError as `start_ray` and
+    `store_dataset`.
     """
     start_ray()
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    onnx_path = ensure_onnx(model)
-    collection = vector_store.collection_name(dataset.slug, model)
-    vector_store.ensure_collection(
-        milvus, collection, model.dimension, description=model.description(), rows=len(dataset)
-    )
-    settings = load_settings()
-    environment = {
-        "MILVUS_URI": milvus_uri(),
-        "MILVUS_TOKEN": settings.milvus_token or "",
-        "BUILD_DIR": str(settings.build_dir),
-    }
-    paths = {record.id: relative_path(record.path) for record in dataset}
+    onnx_path, collection = search.prepare(dataset, model, milvus)
+    paths = {id_: relative_path(path) for id_, path in dataset.photos.items()}
     items = [
         {"id": record.id, "path": paths[record.id], "labels": json.dumps(sorted(record.labels))}
         for record in dataset
     ]
     stored = ray.data.from_items(items).map_batches(
-        Embedder,
-        fn_constructor_args=(str(onnx_path), collection, environment),
-        batch_size=batch_size,
+        Extractor,
+        fn_constructor_args=(str(onnx_path), collection, _worker_environment()),
+        batch_size=BATCH_PHOTOS,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )
     ids = [row["id"] for row in stored.iter_rows()]
@@ -152,3 +136,13 @@ def store_with_ray(
     key = path_store.paths_key(dataset.slug, model)
     path_store.save_paths(redis, key, {id_: paths[id_] for id_ in ids})
     return collection, len(ids)
+
+
+def _worker_environment() -> dict[str, str]:
+    """What a worker, on this machine or another, must know of the environment here."""
+    settings = load_settings()
+    return {
+        "MILVUS_URI": milvus_uri(),
+        "MILVUS_TOKEN": settings.milvus_token or "",
+        "BUILD_DIR": str(settings.build_dir),
+    }

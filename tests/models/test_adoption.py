@@ -18,6 +18,7 @@ from helpers.extraction import extract
 from helpers.images import load_pixels
 from helpers.models import NETWORKS, all_models, embedding_model
 from helpers.settings import ROOT, TutorialError
+from helpers.study import speed
 
 MEAN, STD = [127 / 255] * 3, [128 / 255] * 3
 SCALED = {"mean": MEAN, "std": STD, "input_size": 64}
@@ -429,6 +430,17 @@ def test_a_lost_file_is_adopted_again_under_its_name(first_layers, adopt, photos
     with pytest.raises(TutorialError, match="was adopted, is gone from .*from_onnx"):
         conversion.onnx_model(name, preset="recommended")
     assert adopt(first_layers, **SCALED) == name and path.exists()
+
+
+def test_the_operations_of_every_form_are_counted(first_layers, adopt):
+    """In a graph that computes its own shapes, and in one that takes a photo at a time, too."""
+    counted = {}
+    for form, proto, given in forms(first_layers):
+        if form in ("map", "NCHW, every side open", "batch of 1 in its constants"):
+            name = adopt(proto, name=f"{form}.onnx", **{**SCALED, **given})
+            path = conversion.onnx_model(name, preset="recommended")
+            counted[form] = speed.gflop_per_photo(path)
+    assert len(counted) == 3 and min(counted.values()) == max(counted.values()) > 0.005
 
 
 def test_a_network_without_feature_map_stays_fp32(first_layers, adopt):

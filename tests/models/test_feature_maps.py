@@ -1,6 +1,7 @@
 """Feature maps of the real network: pooled they are the vectors, split they are the similarity."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,11 @@ import pytest
 from helpers import extraction
 from helpers.datasets import open_dataset
 from helpers.models import Recipe
+from helpers.settings import ROOT
 from helpers.study import explanation, recipes
+
+sys.path.append(str(ROOT / "tools"))
+import measure_recipes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def test_a_study_goes_on_where_it_stopped(onnx_files, photos, tmp_path, monkeypa
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(photo, folder / f"{number}.jpg")
     monkeypatch.setenv("BUILD_DIR", str(tmp_path / "build"))
-    monkeypatch.setattr(recipes, "onnx_model", onnx_files.get)
+    monkeypatch.setattr(measure_recipes, "onnx_model", onnx_files.get)
     monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES[:6])
     dataset, told = open_dataset(tmp_path / "photos"), []
 
@@ -69,14 +74,14 @@ def test_a_study_goes_on_where_it_stopped(onnx_files, photos, tmp_path, monkeypa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        recipes.measure(dataset, report=stop_at_the_third)
+        measure_recipes.measure(dataset, stop_at_the_third)
     assert told[0].strip().startswith("1/6  ResNet50, 224 nearest squash")
     computed = []
     ways = recipes.pooled_ways
     monkeypatch.setattr(recipes, "pooled_ways", lambda *args: computed.append(1) or ways(*args))
-    study = recipes.measure(dataset, report=told.append)
+    study = measure_recipes.measure(dataset, told.append)
     once = len(computed)
-    assert once and recipes.measure(dataset, report=told.append) == study and len(computed) == once
+    assert once and measure_recipes.measure(dataset, told.append) == study and len(computed) == once
     scores = recipes.scores(study, "vgg16")
     assert scores.shape == (10, 6) and scores.notna().all().all()
     assert study["dataset"]["photos"] == study["dataset"]["of_photos"] == 10

@@ -172,7 +172,8 @@ def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
         Explorer(dataset)
 
 
-def test_all_models_of_the_registry_are_offered():
+def test_all_models_of_the_registry_are_offered(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))  # where nothing was adopted
     assert len(set(offered_models())) == 12
     assert {model.precision for model in offered_models()} == {"fp32", "int8"}
 

@@ -234,6 +234,8 @@ TREES = {  # files: label of each
                      ["cat", "cat", "dog", "dog"]),
     "splits below": (["cat/Train/1.jpg", "cat/val/2.jpg", "dog/Train/3.jpg", "dog/val/4.jpg"],
                      ["cat", "cat", "dog", "dog"]),
+    "splits of images": (["images_train/a/1.jpg", "images_train/a/2.jpg", "TEST2/b/3.jpg",
+                          "TEST2/b/4.jpg"], ["a", "a", "b", "b"]),
     "splits twice": ([f"seg_train/seg_train/{c}/{n}.jpg" for c in ("sea", "ice") for n in (1, 2)],
                      ["sea", "sea", "ice", "ice"]),
     "a zip in a zip": ([f"x/x/{c}/{n}.jpg" for c in ("sea", "ice") for n in (1, 2)],

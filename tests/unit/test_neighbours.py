@@ -378,11 +378,17 @@ def test_a_matplotlibrc_of_the_readers_changes_no_figure(tmp_path):
     assert run("-c", code.format("import helpers.plots; "), **rc) == ("False white", 0)
 
 
+PRINT_ENVIRONMENT = f"""
+import json, pathlib, sys
+sys.path.append({str(ROOT / "tools")!r})
+from kernels import kernel_environment
+print(json.dumps(kernel_environment(pathlib.Path(sys.argv[1]))))
+"""
+
+
 def test_jupyter_finds_this_pythons_kernel_first(foreign, tmp_path):
-    code = "from helpers.neighbours import kernel_environment as k; import json, pathlib, sys; "
-    code += "print(json.dumps(k(pathlib.Path(sys.argv[1]))))"
     own = {**foreign, "PYTHONPATH": str(ROOT)}
-    environment = json.loads(run("-c", code, tmp_path, **own)[0])
+    environment = json.loads(run("-c", PRINT_ENVIRONMENT, tmp_path, **own)[0])
     code = "from jupyter_core.paths import jupyter_path; print(jupyter_path('kernels')[0])"
     assert run("-c", code, **environment) == (f"{sys.prefix}/share/jupyter/kernels", 0)
     assert environment["IPYTHONDIR"] == str(tmp_path / "ipython")
@@ -390,10 +396,8 @@ def test_jupyter_finds_this_pythons_kernel_first(foreign, tmp_path):
 
 
 def test_a_kernel_reads_and_writes_utf8_in_any_locale(tmp_path):
-    code = "from helpers.neighbours import kernel_environment as k; import json, pathlib, sys; "
-    code += "print(json.dumps(k(pathlib.Path(sys.argv[1]))))"
     bytecode = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
-    environment = json.loads(run("-c", code, tmp_path, PYTHONUTF8="0", **bytecode)[0])
+    environment = json.loads(run("-c", PRINT_ENVIRONMENT, tmp_path, PYTHONUTF8="0", **bytecode)[0])
     assert {**bytecode, "PYTHONUTF8": "1"}.items() <= environment.items()
     code = "import sys, locale; print(locale.getpreferredencoding(), sys.flags.utf8_mode)"
     assert run("-c", code, **environment, LC_ALL="en_US.ISO-8859-1") == ("utf-8 1", 0)
@@ -402,7 +406,7 @@ def test_a_kernel_reads_and_writes_utf8_in_any_locale(tmp_path):
 def test_text_is_read_and_written_in_no_locales_encoding():
     """`make` runs what is no kernel in the reader's own locale."""
     found = []
-    for path in [*ROOT.glob("helpers/*.py"), *ROOT.glob("tools/*.py")]:
+    for path in [*ROOT.glob("helpers/**/*.py"), *ROOT.glob("tools/**/*.py")]:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(getattr(call, "func", None), "attr", None)
             if name in ("read_text", "write_text") and "utf-8" not in ast.unparse(call):
@@ -411,8 +415,6 @@ def test_text_is_read_and_written_in_no_locales_encoding():
 
 
 def test_a_home_that_cannot_be_written_is_not_written(tmp_path):
-    code = "from helpers.neighbours import kernel_environment as k; import json, pathlib, sys; "
-    code += "print(json.dumps(k(pathlib.Path(sys.argv[1]))))"
-    found = json.loads(run("-c", code, tmp_path, HOME="/proc/nowhere")[0])
+    found = json.loads(run("-c", PRINT_ENVIRONMENT, tmp_path, HOME="/proc/nowhere")[0])
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         assert found[name].startswith(str(tmp_path))

@@ -131,8 +131,12 @@ def test_cells_are_short_and_links_lead_somewhere(notebook):
 
 
 def said_of_the_sample(cell):
-    """The sentences about the committed outputs, from "On the sample" to the paragraph's end."""
-    return re.findall(r"(?:^|(?<= ))On the sample.*", cell.source, re.MULTILINE)
+    """What is said of the committed outputs: from "On the sample" to the paragraph's end.
+
+    Or to a sentence that begins with "On" something else, such as real photos.
+    """
+    said = r"(?:^|(?<= ))On the sample.*?(?= On (?!the sample)|$)"
+    return re.findall(said, cell.source, re.MULTILINE)
 
 
 def numbers(text):
@@ -172,7 +176,7 @@ def test_numbers_said_of_the_sample_are_in_the_outputs(notebook):
 
 
 def test_a_wrong_number_said_of_the_sample_is_noticed():
-    say = "Both. On the sample: 66 % of 5 000 by VGG16, 0.7 at nDCG@10 and 1.25 in `x[3]`."
+    say = "Both. On the sample: 66 % of 5 000 by VGG16, 0.7 at nDCG@10 and 1.25 in `x[3]`. On 9 …"
     [sentence] = said_of_the_sample(new_markdown_cell(say))
     assert numbers(sentence) == ["66 %", "5000", "0.7", "1.25"]
     [cell] = [new_code_cell("", outputs=[new_output("stream", text="66.2% or 0.655, 5000; 0.74")])]

@@ -1,8 +1,11 @@
-"""Every pin installs on every Python promised, by the packages' own word on what they need."""
+"""What is imported is pinned, and every pin installs on every Python promised."""
 
+import ast
+import json
 import re
+import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 
 import pytest
 from packaging.markers import default_environment
@@ -101,3 +104,41 @@ def test_the_pins_resolve(python, platform):
     silent = {name for name in reached if word(name) is None}
     assert not silent & local, "not installed: make ready"
     assert len(silent) < 5 and len(reached) > 150, silent
+
+
+def code():
+    """Everything we wrote in Python, notebooks included, parsed."""
+    folders = ("helpers", "tools", "tests")
+    for path in [file for folder in folders for file in (ROOT / folder).rglob("*.py")]:
+        yield ast.parse(path.read_text(encoding="utf-8"))
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            lines = "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else []
+            yield ast.parse("\n".join(line for line in lines if re.match("(import|from) ", line)))
+
+
+def imported():
+    """The names of the top-level modules that are imported anywhere."""
+    for tree in code():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module.partition(".")[0]
+
+
+ELSEWHERE = {"ray", "atheris", "milvus", "bpy", "bmesh", "mathutils", "OpenEXR"}
+"""From requirements-scale.txt, or into an environment of their own by what uses them."""
+
+
+def test_what_is_imported_is_listed():
+    ours = {path.stem for folder in ("tools", "tests") for path in (ROOT / folder).rglob("*.py")}
+    foreign = set(imported()) - sys.stdlib_module_names - ours - {"helpers"} - ELSEWHERE
+    distributions = packages_distributions()
+    listed = {canonicalize_name(each.name) for each in lines("requirements.txt")}
+    missing = {
+        module
+        for module in foreign
+        if not listed & {canonicalize_name(name) for name in distributions.get(module, [])}
+    }
+    assert not missing

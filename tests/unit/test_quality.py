@@ -18,7 +18,8 @@ ROW = re.compile(r"^\|.*\[docs/\w+\.json\].*$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def measured():
-    return json.loads(measure_quality.MEASURED.read_text(encoding="utf-8"))
+    text = measure_quality.MEASURED.read_text(encoding="utf-8")
+    return json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
 
 
 def numbers(value):

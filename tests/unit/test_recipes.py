@@ -56,7 +56,9 @@ def test_ones_own_study_is_shown_beside_the_committed_one(study, tmp_path, monke
     ids = results.about(dataset)["ids_sha256"]
     about = {**study["dataset"], "name": "mine", "of_photos": 5000, "ids_sha256": ids}
     own = {**study, "dataset": about}
-    recipes.write_study(own, recipes.study_path(dataset))
+    path = recipes.study_path(dataset)
+    path.parent.mkdir()
+    path.write_text(json.dumps(own))
     assert recipes.studies(dataset) == [study, own] and capsys.readouterr().out == ""
     assert "on mine: 159 of 5000 photos, evenly spread, 159 queries" in recipes.describe(own)
     assert recipes.studies(replace(dataset, records=dataset.records[1:])) == [study]

@@ -95,14 +95,14 @@ def test_enough_photos_of_each_category_and_of_several(labels):
 
 
 def test_the_annotated_objects_are_those_of_the_scene_table(labels):
-    scenes = json.loads((SAMPLE / "generator" / "scenes.json").read_text())
+    scenes = json.loads((ROOT / "tools" / "sample" / "scenes.json").read_text())
     assert {scene["id"] for scene in scenes} == set(labels)
     for scene in scenes:
         assert labels[scene["id"]] == {o["category"] for o in scene["objects"]}, scene["id"]
 
 
 def test_no_setting_gives_a_category_away(coco, labels):
-    scenes = json.loads((SAMPLE / "generator" / "scenes.json").read_text())
+    scenes = json.loads((ROOT / "tools" / "sample" / "scenes.json").read_text())
     settings, categories = defaultdict(set), defaultdict(set)
     for scene in scenes:
         for name in labels[scene["id"]]:

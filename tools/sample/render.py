@@ -27,8 +27,8 @@ from mathutils.bvhtree import BVHTree
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-PHOTOS = HERE.parent / "sample"
-MASKS = HERE.parents[2] / "build" / "sample"
+PHOTOS = HERE.parents[1] / "data" / "sample" / "sample"
+MASKS = HERE.parents[1] / "build" / "sample"
 LARGEST = 22_500
 """Bytes a photo may take; the JPEG quality is lowered from 94 until it fits."""
 
@@ -84,12 +84,7 @@ def check_apart(scene: dict, instances) -> None:
     """Stop when two instances go through each other."""
     bpy.context.view_layer.update()
     graph = bpy.context.evaluated_depsgraph_get()
-    trees = []
-    for parts in instances:
-        trees.append([
-            BVHTree.FromPolygons([p.matrix_world @ v.co for v in m.vertices], [f.vertices for f in m.polygons])
-            for p in parts if p.type == "MESH" for m in [p.evaluated_get(graph).data]
-        ])  # fmt: skip
+    trees = [[tree(p, graph) for p in parts if p.type == "MESH"] for parts in instances]
     for i, first in enumerate(trees):
         for j in range(i):
             if any(a.overlap(b) for a in first for b in trees[j]):
@@ -99,49 +94,59 @@ def check_apart(scene: dict, instances) -> None:
                 )
 
 
+def tree(part, graph) -> BVHTree:
+    """A part's faces where they stand, for finding what goes through them."""
+    data = part.evaluated_get(graph).data
+    points = [part.matrix_world @ vertex.co for vertex in data.vertices]
+    return BVHTree.FromPolygons(points, [face.vertices for face in data.polygons])
+
+
 def aim(scene: dict, points: np.ndarray) -> np.ndarray:
     """Add the camera so that the points fill the wanted share of the frame; return its place."""
     entry, render = scene["camera"], bpy.context.scene.render
     data = bpy.data.cameras.new("camera")
     data.lens = entry["lens"]
     data.sensor_fit = "AUTO"
-    aspect = np.array([render.resolution_x, render.resolution_y]) / max(
-        render.resolution_x, render.resolution_y
-    )
-    half = aspect * data.sensor_width / 2 / data.lens
+    pixels = np.array([render.resolution_x, render.resolution_y])
+    half = pixels / pixels.max() * data.sensor_width / 2 / data.lens
     azimuth, elevation = np.radians(entry["azimuth"]), np.radians(entry["elevation"])
-    way = np.array([
-        np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)
-    ])  # fmt: skip
-    right = np.cross([0, 0, 1.0], way)
+    level = np.cos(elevation)
+    back = np.array([np.sin(azimuth) * level, -np.cos(azimuth) * level, np.sin(elevation)])
+    right = np.cross([0, 0, 1.0], back)
     right /= np.linalg.norm(right)
-    up = np.cross(way, right)
-    centre = (points.min(0) + points.max(0)) / 2
-    for _ in range(3):  # centre what is seen, then set the distance
-        offset = points - centre
-        across, along = offset @ right, offset @ up
-        depth = -(offset @ way)
-        sideways = np.maximum(np.abs(across) / half[0], np.abs(along) / half[1]) / entry["fill"]
-        distance = float((sideways - depth).max())
-        x, y = across / (distance + depth), along / (distance + depth)
-        centre = centre + distance * (
-            (x.min() + x.max()) / 2 * right + (y.min() + y.max()) / 2 * up
-        )
-    eye = centre + way * distance
+    axes = np.array([right, np.cross(back, right), back])
+    centre, distance = framed(points, axes, half, entry["fill"])
+    eye = centre + back * distance
     eye[2] = max(eye[2], 0.03)
     camera = bpy.data.objects.new("camera", data)
-    camera.matrix_world = (
-        Matrix.Translation(Vector(eye))
-        @ Matrix(np.column_stack([right, up, way]).tolist()).to_4x4()
-    )
+    camera.matrix_world = Matrix.Translation(Vector(eye)) @ Matrix(axes.T.tolist()).to_4x4()
     data.shift_x, data.shift_y = entry["shift"]
     data.clip_start = 0.01
     data.dof.use_dof = True
-    data.dof.focus_distance = distance - 0.35 * float(np.ptp(points @ way)) / 2
+    data.dof.focus_distance = distance - 0.35 * float(np.ptp(points @ back)) / 2
     data.dof.aperture_fstop = entry["fstop"]
     bpy.context.collection.objects.link(camera)
     bpy.context.scene.camera = camera
     return eye
+
+
+def framed(points, axes, half, fill: float) -> tuple[np.ndarray, float]:
+    """What the camera looks at, and from how far, so that `points [n, 3]` fill the frame.
+
+    axes: to the right, up and back `[3, 3]`; half: half the frame at distance 1 `[2]`.
+    """
+    right, up, back = axes
+    centre = (points.min(0) + points.max(0)) / 2
+    for _ in range(3):  # centre what is seen, then set the distance
+        offset = points - centre
+        across, along = offset @ right, offset @ up
+        depth = -(offset @ back)
+        sideways = np.maximum(np.abs(across) / half[0], np.abs(along) / half[1]) / fill
+        distance = float((sideways - depth).max())
+        x, y = across / (distance + depth), along / (distance + depth)
+        middle = (x.min() + x.max()) / 2 * right + (y.min() + y.max()) / 2 * up
+        centre = centre + distance * middle
+    return centre, distance
 
 
 def prepare(scene: dict, factor: float, samples: int) -> None:
@@ -244,7 +249,7 @@ def main() -> None:
     MASKS.mkdir(parents=True, exist_ok=True)
     folder = arguments.out or PHOTOS
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = json.loads((HERE / "scenes.json").read_text())
+    scenes = json.loads((HERE / "scenes.json").read_text(encoding="utf-8"))
     unknown = set(arguments.only or []) - {scene["id"] for scene in scenes}
     if unknown:
         sys.exit(f"scenes.json has no scene {min(unknown)}: name ids that it has after --only")
@@ -254,15 +259,16 @@ def main() -> None:
         if arguments.only and scene["id"] not in arguments.only:
             continue
         current = digest(scene)
-        done = photo.exists() and mask.exists() and mark.exists()
-        if not arguments.out and not arguments.only and done and mark.read_text() == current:
+        wanted = arguments.out or arguments.only
+        drawn = photo.exists() and mask.exists() and mark.exists()
+        if not wanted and drawn and mark.read_text(encoding="utf-8") == current:
             continue
         start = time.monotonic()
         image, index = draw(scene, arguments.size, arguments.samples)
         photo.write_bytes(jpeg(image))
         if not arguments.out:
             Image.fromarray(index).save(mask)
-            mark.write_text(current)
+            mark.write_text(current, encoding="utf-8")
         print(f"{name} {scene['setting']} {time.monotonic() - start:.1f} s", flush=True)
 
 

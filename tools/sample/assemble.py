@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 from render import MASKS, PHOTOS, digest
 
 HERE = Path(__file__).resolve().parent
-SAMPLE = HERE.parent
+SAMPLE = HERE.parents[1] / "data" / "sample"
 CATEGORIES = {
     "stop sign": (13, "outdoor"),
     "bench": (15, "outdoor"),
@@ -40,6 +40,17 @@ CATEGORIES = {
     "teddy bear": (88, "indoor"),
 }
 """COCO's ids and supercategories of the categories shown."""
+INFO = {
+    "description": "Rendered sample in COCO's format",
+    "version": "1.0",
+    "year": 2026,
+    "contributor": "Image search tutorial",
+}
+LICENCE = {
+    "id": 1,
+    "name": "CC0 1.0 Universal",
+    "url": "https://creativecommons.org/publicdomain/zero/1.0/",
+}
 SMALLEST = 0.003
 """Share of the frame below which an object is not annotated."""
 SHEET_CELL = 100
@@ -67,47 +78,34 @@ def annotations_of(scene: dict, index: np.ndarray) -> list[dict]:
     return found
 
 
+def read_mask(scene: dict) -> np.ndarray:
+    """The object index of every pixel `[height, width]`; stops unless it is this scene's."""
+    name = f"{scene['id']:012d}"
+    photo, mask, mark = PHOTOS / f"{name}.jpg", MASKS / f"{name}.png", MASKS / f"{name}.sha256"
+    if not (photo.exists() and mask.exists() and mark.exists()):
+        sys.exit(f"scene {scene['id']} is not rendered: run render.py first")
+    if mark.read_text(encoding="utf-8") != digest(scene):
+        sys.exit(f"scene {scene['id']} has changed since it was rendered: run render.py again")
+    with Image.open(mask) as picture:
+        return np.asarray(picture)
+
+
 def assemble(scenes: list[dict]) -> dict:
     """The COCO document of all scenes."""
     images, annotations = [], []
     for scene in scenes:
-        name = f"{scene['id']:012d}"
-        photo, mask, mark = PHOTOS / f"{name}.jpg", MASKS / f"{name}.png", MASKS / f"{name}.sha256"
-        if not (photo.exists() and mask.exists() and mark.exists()):
-            sys.exit(f"scene {scene['id']} is not rendered: run render.py first")
-        if mark.read_text() != digest(scene):
-            sys.exit(f"scene {scene['id']} has changed since it was rendered: run render.py again")
-        with Image.open(mask) as picture:
-            index = np.asarray(picture)
+        index = read_mask(scene)
         height, width = index.shape
-        images.append(
-            {
-                "id": scene["id"],
-                "file_name": f"{name}.jpg",
-                "width": width,
-                "height": height,
-                "license": 1,
-            }
-        )
+        image = {"id": scene["id"], "file_name": f"{scene['id']:012d}.jpg"}
+        images.append(image | {"width": width, "height": height, "license": 1})
         found = annotations_of(scene, index)
         if not found:
             sys.exit(f"scene {scene['id']} shows no object: change its camera in scenes.json")
         annotations += found
     used = {a["category_id"] for a in annotations}
     return {
-        "info": {
-            "description": "Rendered sample in COCO's format",
-            "version": "1.0",
-            "year": 2026,
-            "contributor": "Image search tutorial",
-        },
-        "licenses": [
-            {
-                "id": 1,
-                "name": "CC0 1.0 Universal",
-                "url": "https://creativecommons.org/publicdomain/zero/1.0/",
-            }
-        ],
+        "info": INFO,
+        "licenses": [LICENCE],
         "images": images,
         "annotations": [{"id": k, **a} for k, a in enumerate(annotations, start=1)],
         "categories": [
@@ -150,11 +148,11 @@ def summary(document: dict) -> str:
 
 
 def main() -> None:
-    scenes = json.loads((HERE / "scenes.json").read_text())
+    scenes = json.loads((HERE / "scenes.json").read_text(encoding="utf-8"))
     document = assemble(scenes)
     target = SAMPLE / "annotations" / "instances_sample.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    target.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
     listed = {image["file_name"] for image in document["images"]}
     stray = sorted(p.name for p in PHOTOS.glob("*.jpg") if p.name not in listed)
     if stray:

@@ -112,8 +112,11 @@ def tiles(rng, axes):
         ("#d8c8b8", "#efe4d6"),
     )
     size = pick(rng, (0.10, 0.10), (0.15, 0.075), (0.2, 0.1))
-    return bricks(colours, pick(rng, "#b8b3a8", "#8d8880", "#e5e2da"), width=size[0], height=size[1], gap=0.0022,
-                  roughness=0.2, offset=pick(rng, 0.0, 0.5), axes=axes, bumps=0.5)  # fmt: skip
+    joints = pick(rng, "#b8b3a8", "#8d8880", "#e5e2da")
+    return bricks(
+        colours, joints, width=size[0], height=size[1], gap=0.0022, roughness=0.2,
+        offset=pick(rng, 0.0, 0.5), axes=axes, bumps=0.5,
+    )  # fmt: skip
 
 
 def clear(view: View, x, y, radius) -> bool:
@@ -150,83 +153,59 @@ def clutter(view: View, rng, size=1.0, count=3) -> None:
     front = max(view.high[1] + 0.06 * size, 0.0)
     if back <= front:
         return
-    for x, y in places(
-        view, rng, int(rng.integers(0, count + 1)), 0.085 * size, back=back, front=front
-    ):
-        kind = pick(rng, "box", "jar", "candle", "basket", "utensils")
+    number = int(rng.integers(0, count + 1))
+    for x, y in places(view, rng, number, 0.085 * size, back=back, front=front):
+        kind = pick(rng, carton, jar, candle, basket, crock)
         tint = pick(
             rng, "#b5835a", "#8a9a8f", "#c9b27d", "#6f7f94", "#a85c4a", "#dcd6c8", "#4f5f58"
         )
-        if kind == "box":
-            sides = rng.uniform(0.06, 0.14, 3) * size
-            paint = surface(tint, scale=30, roughness=0.7, bumps=0.1)
-            box(
-                "box",
-                sides,
-                (x, y, sides[2] / 2),
-                paint,
-                bevel=0.003,
-                turn=rotation("z", rng.uniform(-0.5, 0.5)),
-            )
-            continue
-        if kind == "jar":
-            r, h = rng.uniform(0.03, 0.045) * size, rng.uniform(0.09, 0.15) * size
-            part = lathe(
-                "jar",
-                [(0, 0), (r, 0), (r, h), (r * 0.96, h * 1.02), (0, h * 1.02)],
-                surface(tint, scale=80, roughness=0.3),
-            )
-            lid = lathe(
-                "lid",
-                [(r * 1.03, h * 0.9), (r * 1.05, h * 1.08), (0, h * 1.1)],
-                metal("#a8a8a0", 0.4),
-            )
-            transform(lid, np.eye(3), (x, y, 0))
-        elif kind == "candle":
-            r, h = rng.uniform(0.025, 0.04) * size, rng.uniform(0.06, 0.14) * size
-            part = lathe(
-                "candle",
-                [(0, 0), (r, 0), (r, h), (r * 0.8, h * 0.97), (0, h * 0.96)],
-                surface("#efe6cf", tint, scale=4, subsurface_weight=0.4),
-            )
-        elif kind == "basket":
-            r = 0.08 * size
-            straw = patterned(
-                "checks", ["#b08a55", "#7d5c34"], size=0.016 * size, count=40, roughness=0.8
-            )
-            part = lathe(
-                "basket",
-                [
-                    (0, 0),
-                    (r * 0.8, 0),
-                    (r, 0.12 * size),
-                    (r * 0.96, 0.125 * size),
-                    (r * 0.75, 0.02),
-                ],
-                straw,
-                samples=40,
-            )
-        else:
-            r, h = 0.042 * size, 0.12 * size
-            part = lathe(
-                "crock",
-                [(0, 0), (r, 0), (r * 1.05, h), (r * 0.95, h), (r * 0.9, 0.01)],
-                surface(tint, roughness=0.3),
-            )
-            for k in range(4):
-                a = 1.6 * k + rng.uniform(0, 1)
-                tip = (x + 0.05 * size * np.cos(a), y + 0.04 * size * np.sin(a), 0.27 * size)
-                tube(
-                    "stick", [(x, y, 0.01), tip], 0.006 * size, wood("#a37746", along="z"), sides=8
-                )
-                ellipsoid(
-                    "paddle",
-                    tip,
-                    (0.022 * size, 0.006 * size, 0.034 * size),
-                    wood("#a37746", along="z"),
-                    segments=16,
-                )
-        transform(part, np.eye(3), (x, y, 0))
+        kind(rng, tint, size, x, y)
+
+
+def stand(name, profile, material, x, y, **options) -> None:
+    """A surface of revolution at a place on the ground."""
+    transform(lathe(name, profile, material, **options), np.eye(3), (x, y, 0))
+
+
+def carton(rng, tint, size, x, y) -> None:
+    sides = rng.uniform(0.06, 0.14, 3) * size
+    paint = surface(tint, scale=30, roughness=0.7, bumps=0.1)
+    turn = rotation("z", rng.uniform(-0.5, 0.5))
+    box("box", sides, (x, y, sides[2] / 2), paint, bevel=0.003, turn=turn)
+
+
+def jar(rng, tint, size, x, y) -> None:
+    r, h = rng.uniform(0.03, 0.045) * size, rng.uniform(0.09, 0.15) * size
+    side = [(0, 0), (r, 0), (r, h), (r * 0.96, h * 1.02), (0, h * 1.02)]
+    stand("jar", side, surface(tint, scale=80, roughness=0.3), x, y)
+    lid = [(r * 1.03, h * 0.9), (r * 1.05, h * 1.08), (0, h * 1.1)]
+    stand("lid", lid, metal("#a8a8a0", 0.4), x, y)
+
+
+def candle(rng, tint, size, x, y) -> None:
+    r, h = rng.uniform(0.025, 0.04) * size, rng.uniform(0.06, 0.14) * size
+    side = [(0, 0), (r, 0), (r, h), (r * 0.8, h * 0.97), (0, h * 0.96)]
+    stand("candle", side, surface("#efe6cf", tint, scale=4, subsurface_weight=0.4), x, y)
+
+
+def basket(rng, tint, size, x, y) -> None:
+    r = 0.08 * size
+    straw = patterned("checks", ["#b08a55", "#7d5c34"], size=0.016 * size, count=40, roughness=0.8)
+    side = [(0, 0), (r * 0.8, 0), (r, 0.12 * size), (r * 0.96, 0.125 * size), (r * 0.75, 0.02)]
+    stand("basket", side, straw, x, y, samples=40)
+
+
+def crock(rng, tint, size, x, y) -> None:
+    """A crock with wooden paddles."""
+    r, h = 0.042 * size, 0.12 * size
+    side = [(0, 0), (r, 0), (r * 1.05, h), (r * 0.95, h), (r * 0.9, 0.01)]
+    stand("crock", side, surface(tint, roughness=0.3), x, y)
+    for k in range(4):
+        a = 1.6 * k + rng.uniform(0, 1)
+        tip = (x + 0.05 * size * np.cos(a), y + 0.04 * size * np.sin(a), 0.27 * size)
+        tube("stick", [(x, y, 0.01), tip], 0.006 * size, wood("#a37746", along="z"), sides=8)
+        radii = (0.022 * size, 0.006 * size, 0.034 * size)
+        ellipsoid("paddle", tip, radii, wood("#a37746", along="z"), segments=16)
 
 
 def picture(rng, view: View, low: float) -> None:
@@ -382,9 +361,8 @@ def cloth(view: View, rng) -> None:
     """A blanket with folds that flatten out under the objects."""
     n = 220
     reach = 1.1 + 2.2 * float(np.max(view.high[:2] - view.low[:2]))
-    x, y = np.meshgrid(
-        np.linspace(-reach, reach, n), np.linspace(-reach, max(view.wall, 0.6) + 0.02, n)
-    )
+    back = max(view.wall, 0.6)
+    x, y = np.meshgrid(np.linspace(-reach, reach, n), np.linspace(-reach, back + 0.02, n))
     folds = np.zeros_like(x)
     for _ in range(9):
         a, f, p = rng.uniform(0, np.pi), rng.uniform(4, 16), rng.uniform(0, 6)
@@ -395,33 +373,22 @@ def cloth(view: View, rng) -> None:
     free = np.clip((gap - 0.015) / 0.2, 0, 1)
     z = folds * free * free * (3 - 2 * free)
     z -= 0.0006
-    colours = pick(
-        rng,
-        ("#b9b2a4", "#8d8678"),
-        ("#7b4b46", "#c9a58f"),
-        ("#46617a", "#8ea6b8"),
-        ("#6d7a55", "#b7b98f"),
-        ("#dcd7cc", "#bfb8a8"),
-        ("#c98a3e", "#8f5a28"),
-    )
+    colours = pick(rng, *BLANKETS)
     kind = pick(rng, "plain", "plain", "plaid")
-    if kind == "plain":
-        material = fabric(*colours, scale=5)
-    else:
-        material = plaid(colours)
+    material = fabric(*colours, scale=5) if kind == "plain" else plaid(colours)
     mesh("cloth", np.stack([x, y, z], -1).reshape(-1, 3), grid_faces(n, n, wrap=False), material)
-    back = max(view.wall, 0.6)
     wall(pick(rng, plaster(rng), wood("#8a6a4a", along="x"), fabric("#8c7f72")), back, low=-2)
     for x0 in (-0.45, 0.35):
         if rng.random() < 0.6 and view.high[1] + 0.15 < back:
             tint = pick(rng, "#d7cfc0", "#5f7486", "#a8584a", "#8a9a74", "#caa35a")
-            ellipsoid(
-                "cushion",
-                (x0 + rng.uniform(-0.1, 0.1), back - 0.08, 0.17),
-                (0.25, 0.08, 0.2),
-                fabric(tint),
-                turn=rotation("x", 0.3),
-            )
+            at = (x0 + rng.uniform(-0.1, 0.1), back - 0.08, 0.17)
+            ellipsoid("cushion", at, (0.25, 0.08, 0.2), fabric(tint), turn=rotation("x", 0.3))
+
+
+BLANKETS = (
+    ("#b9b2a4", "#8d8678"), ("#7b4b46", "#c9a58f"), ("#46617a", "#8ea6b8"), ("#6d7a55", "#b7b98f"),
+    ("#dcd7cc", "#bfb8a8"), ("#c98a3e", "#8f5a28"),
+)  # fmt: skip
 
 
 def plaid(colours):
@@ -686,42 +653,35 @@ def sand(view: View, rng) -> None:
     inputs = {"Height": math(tree, "ADD", ripple, grains), "Strength": 0.9, "Distance": 0.07}
     tree.links.new(node(tree, "Bump", inputs).outputs[0], shader.inputs["Normal"])
     ground(material, size=200)
-    shore = view.wall + pick(rng, 4.0, 7.0, 25.0)
-    sea = surface(
-        pick(rng, "#2f6f86", "#3f8090", "#37627c"),
-        scale=0.5,
-        roughness=0.12,
-        bumps=0.8,
-        bump_scale=1.2,
-        stretch=(0.3, 1, 1),
-    )
-    mesh(
-        "sea",
-        [(-300, shore, 0.01), (300, shore, 0.01), (300, 900, 0.01), (-300, 900, 0.01)],
-        [(0, 1, 2, 3)],
-        sea,
-    )
+    sea(view.wall + pick(rng, 4.0, 7.0, 25.0), rng)
     for x, y in places(view, rng, 5, 0.1, back=view.wall + 1.5, front=view.low[1]):
         size = rng.uniform(0.02, 0.07) * (1 + 0.4 * abs(view.eye[1]))
         if clear(view, x, y, size * 1.4):
-            ellipsoid(
-                "stone",
-                (x, y, size * 0.2),
-                size * rng.uniform(0.6, 1.2, 3),
-                surface("#8a8278", "#6a6258", scale=30, roughness=0.9, bumps=0.5),
-                segments=20,
-            )
+            stone = surface("#8a8278", "#6a6258", scale=30, roughness=0.9, bumps=0.5)
+            radii = size * rng.uniform(0.6, 1.2, 3)
+            ellipsoid("stone", (x, y, size * 0.2), radii, stone, segments=20)
     if rng.random() < 0.5:
-        for _ in range(14):  # dune grass in tufts
-            x, y = rng.uniform(-3, 3) * (1 + view.wall * 0.3), view.wall + rng.uniform(0.3, 3)
-            n = 60
-            at = np.column_stack(
-                [x + rng.normal(0, 0.06, n), y + rng.normal(0, 0.06, n), np.zeros(n)]
-            )
-            way = np.column_stack([rng.normal(0, 0.35, (n, 2)), np.ones(n)]) * rng.uniform(
-                0.2, 0.5, (n, 1)
-            )
-            hair("dune grass", at, at + way, 0.004, leaf("#8f9a58"))
+        dune_grass(view, rng)
+
+
+def sea(shore: float, rng) -> None:
+    """Water from the shore to the horizon."""
+    water = surface(
+        pick(rng, "#2f6f86", "#3f8090", "#37627c"), scale=0.5, roughness=0.12, bumps=0.8,
+        bump_scale=1.2, stretch=(0.3, 1, 1),
+    )  # fmt: skip
+    corners = [(-300, shore, 0.01), (300, shore, 0.01), (300, 900, 0.01), (-300, 900, 0.01)]
+    mesh("sea", corners, [(0, 1, 2, 3)], water)
+
+
+def dune_grass(view: View, rng) -> None:
+    """Tufts behind the objects."""
+    for _ in range(14):
+        x, y = rng.uniform(-3, 3) * (1 + view.wall * 0.3), view.wall + rng.uniform(0.3, 3)
+        n = 60
+        at = np.column_stack([x + rng.normal(0, 0.06, n), y + rng.normal(0, 0.06, n), np.zeros(n)])
+        way = np.column_stack([rng.normal(0, 0.35, (n, 2)), np.ones(n)])
+        hair("dune grass", at, at + way * rng.uniform(0.2, 0.5, (n, 1)), 0.004, leaf("#8f9a58"))
 
 
 def gravel(view: View, rng) -> None:
@@ -743,36 +703,30 @@ def gravel(view: View, rng) -> None:
     gap = np.min([np.hypot(at[:, 0] - x, at[:, 1] - y) - f for x, y, f in view.feet], axis=0)
     keep = (gap > size * 1.05) & (at[:, 1] < view.wall * 6)
     at, size = at[keep], size[keep]
-    blob = unit_blob()
-    one = np.array(grid_faces(7, 10, wrap=True))
     for k, tone in enumerate(tones):
         part = np.arange(len(at)) % 3 == k
-        m = part.sum()
-        stretch = rng.uniform(0.65, 1.2, (m, 1, 3)) * [1, 1, 0.7]
-        spin = rng.uniform(0, np.pi, m)
-        c, s = np.cos(spin)[:, None], np.sin(spin)[:, None]
-        body = blob[None] * stretch * size[part][:, None, None]
-        body = np.stack(
-            [
-                body[..., 0] * c - body[..., 1] * s,
-                body[..., 0] * s + body[..., 1] * c,
-                body[..., 2],
-            ],
-            -1,
-        )
-        body[..., :2] += at[part][:, None]
-        body[..., 2] += (size[part] * 0.25)[:, None]
-        faces = (one[None] + (np.arange(m) * len(blob))[:, None, None]).reshape(-1, 4)
-        mesh(
-            "pebbles",
-            body.reshape(-1, 3),
-            faces,
-            surface(tone, shade(tone, 0.75), scale=60, roughness=0.85, bumps=0.3),
-        )
+        pebbles(at[part], size[part], tone, rng)
     litter(view, rng, int(rng.integers(5, 40)), ("#a8702e", "#7d5a2c", "#8f8a3a"))
     if rng.random() < 0.5:
         fence(view, view.wall + 1, rng)
     trees(view, rng, view.wall + 4)
+
+
+def pebbles(at: np.ndarray, size: np.ndarray, tone: str, rng) -> None:
+    """Stones of one colour at places `[m, 2]`, sizes `[m]`, each stretched and turned at random."""
+    m, blob = len(at), unit_blob()
+    stretch = rng.uniform(0.65, 1.2, (m, 1, 3)) * [1, 1, 0.7]
+    spin = rng.uniform(0, np.pi, m)
+    c, s = np.cos(spin)[:, None], np.sin(spin)[:, None]
+    body = blob[None] * stretch * size[:, None, None]  # [m, 70, 3]
+    x, y, z = body[..., 0], body[..., 1], body[..., 2]
+    body = np.stack([x * c - y * s, x * s + y * c, z], -1)
+    body[..., :2] += at[:, None]
+    body[..., 2] += (size * 0.25)[:, None]
+    one = np.array(grid_faces(7, 10, wrap=True))
+    faces = (one[None] + (np.arange(m) * len(blob))[:, None, None]).reshape(-1, 4)
+    material = surface(tone, shade(tone, 0.75), scale=60, roughness=0.85, bumps=0.3)
+    mesh("pebbles", body.reshape(-1, 3), faces, material)
 
 
 def unit_blob() -> np.ndarray:

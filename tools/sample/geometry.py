@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 Points = np.ndarray
+Parts = list[bpy.types.Object]
 
 
 def mesh(name: str, vertices, faces, material, *, smooth: bool = True) -> bpy.types.Object:
@@ -224,6 +225,12 @@ def transform(obj, turn, shift) -> None:
     else:
         obj.data.vertices.foreach_set("co", points.reshape(-1))
         obj.data.update()
+
+
+def facing_front(obj):
+    """Turn a lathe so that its axis runs along y."""
+    transform(obj, rotation("x", -np.pi / 2), (0, 0, 0))
+    return obj
 
 
 def rotation(axis: str, angle: float) -> np.ndarray:

@@ -8,42 +8,17 @@ nearest others by squared L2 distance and counts those that share at least one c
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from contextlib import redirect_stdout
-from pathlib import Path
 
 import numpy as np
-from pycocotools.coco import COCO
 
 from helpers.conversion import onnx_model
+from helpers.datasets import open_dataset
+from helpers.evaluation import category_matrix, rank_exact
 from helpers.extraction import extract
 
-SAMPLE = Path(__file__).resolve().parents[1]
 NEIGHBOURS = 5
 MODELS = {"resnet50": "ResNet50", "vgg16": "VGG16"}
-
-
-def read_labels() -> tuple[list[Path], list[str], np.ndarray]:
-    """Photo paths, category names, and which photo shows which `bool [photos, categories]`."""
-    with redirect_stdout(sys.stderr):  # pycocotools talks
-        coco = COCO(str(SAMPLE / "annotations" / "instances_sample.json"))
-    images = coco.loadImgs(sorted(coco.getImgIds()))
-    categories = coco.loadCats(sorted(coco.getCatIds()))
-    column = {category["id"]: k for k, category in enumerate(categories)}
-    shown = np.zeros((len(images), len(categories)), bool)
-    for row, image in enumerate(images):
-        for annotation in coco.loadAnns(coco.getAnnIds(imgIds=image["id"])):
-            shown[row, column[annotation["category_id"]]] = True
-    paths = [SAMPLE / "sample" / image["file_name"] for image in images]
-    return paths, [category["name"] for category in categories], shown
-
-
-def nearest(vectors: np.ndarray) -> np.ndarray:
-    """Row numbers of the nearest other photos `[photos, NEIGHBOURS]` of unit vectors."""
-    distance = 2 - 2 * vectors @ vectors.T
-    np.fill_diagonal(distance, np.inf)
-    return np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
 
 
 def confusions(neighbours: np.ndarray, shown: np.ndarray, names: list[str]) -> Counter:
@@ -59,19 +34,22 @@ def confusions(neighbours: np.ndarray, shown: np.ndarray, names: list[str]) -> C
 
 
 def main() -> None:
-    paths, names, shown = read_labels()
-    shares = (shown[:, None] & shown[None]).any(2)
-    others = ~np.eye(len(paths), dtype=bool)
+    dataset = open_dataset("sample")
+    matrix, names = category_matrix(dataset.labels)
+    shown, rows = matrix.astype(bool), np.arange(len(dataset))
+    shares = (shown[:, None] & shown[None]).any(2)  # [photos, photos]
+    others = ~np.eye(len(dataset), dtype=bool)
     found, wrong = {}, {}
     for model in MODELS:
-        neighbours = nearest(extract(onnx_model(model), paths))
+        vectors = extract(onnx_model(model), dataset.paths)
+        neighbours = rank_exact(vectors, vectors, rows, NEIGHBOURS)
         found[model] = np.take_along_axis(shares, neighbours, 1).mean(1)
         wrong[model] = confusions(neighbours, shown, names)
-    chance = (shares & others).sum(1) / (len(paths) - 1)
+    chance = (shares & others).sum(1) / (len(dataset) - 1)
     print("| category | photos | " + " | ".join(MODELS.values()) + " | random |")
     print("| --- | --: |" + " --: |" * (len(MODELS) + 1))
     rows = [(name, shown[:, k]) for k, name in enumerate(names)]
-    for name, pick in [*sorted(rows, key=lambda r: r[0]), ("**all**", np.ones(len(paths), bool))]:
+    for name, pick in [*sorted(rows, key=lambda r: r[0]), ("**all**", np.ones(len(dataset), bool))]:
         values = [*(found[m][pick].mean() for m in MODELS), chance[pick].mean()]
         print(f"| {name} | {pick.sum()} | " + " | ".join(f"{v:.0%}" for v in values) + " |")
     for model, title in MODELS.items():

@@ -52,6 +52,33 @@ BLOSSOMS = (
     "#f0ece2",
     "#e9bd3c",
 )
+PALETTES = {
+    "apple": (
+        ("#b3202a", "#d9a03c"), ("#8f1a22", "#b8323a"), ("#8fae3a", "#b5c95a"),
+        ("#c9b840", "#c8542e"), ("#a82a2a", "#c9c04a"),
+    ),
+    "banana": (
+        ("#e0b010", "#c99a10"), ("#d8a818", "#8a6420"), ("#b8b428", "#7f9e30"),
+        ("#e4b818", "#d09c14"),
+    ),
+    "donut": (
+        ("#e58aa6", "#3b74b8"), ("#4a2614", "#f0d8b0"), ("#f1e8dc", "#c23b2e"),
+        ("#8fbfd8", "#e9bd3c"), ("#d99a4e", "#5a2f18"), ("#a8c878", "#7a4a86"),
+    ),
+    "teddy bear": (
+        ("#8a5a34", "#c9a877"), ("#c9a06a", "#e4cfa8"), ("#e6dfd2", "#c9b8a0"),
+        ("#5a4032", "#a88a6a"), ("#8f8f90", "#d4d2ce"), ("#c98a9a", "#f0d8d8"),
+    ),
+    "soccer": (
+        ["#f4f4f0", "#1c1c1e"], ["#f4f4f0", "#27406f"], ["#e9bd3c", "#1c1c1e"],
+        ["#f4f4f0", "#c23b2e"],
+    ),
+    "basketball": (["#c8642c", "#1c1c1e"], ["#b5502a", "#1c1c1e"]),
+    "volleyball": (["#f0ece2", "#e9bd3c"], ["#f0ece2", "#3b74b8"], ["#f4f4f0", "#e4e2dc"]),
+}  # fmt: skip
+"""Colours that go together, by what they are on."""
+WINES = ("#5a0f1a", "#e8d78a", "#e8a08a", "#3f0812")
+BALLS = ("soccer", "soccer", "basketball", "volleyball", "beach", "tennis")
 WOODS = ("#8a5a34", "#b98652", "#5a3a26", "#d0ae7c", "#e4ddd0", "#3b3b3d", "#5f7f86", "#9c3f34")
 PATTERNS = ("plain", "plain", "bands", "stripes", "dots", "speckle", "twotone", "checks")
 
@@ -63,7 +90,8 @@ GROUPS = (
     ("vase", "potted plant"), ("vase", "clock"), ("clock", "book"), ("clock", "book", "cup"),
     ("teddy bear", "book"), ("teddy bear", "sports ball"), ("teddy bear", "clock"),
     ("potted plant", "cup"), ("potted plant", "bottle"), ("sports ball", "bottle"),
-    ("sports ball", "banana", "bottle"), ("donut", "apple"), ("donut", "bottle"), ("wine glass", "orange"),
+    ("sports ball", "banana", "bottle"), ("donut", "apple"), ("donut", "bottle"),
+    ("wine glass", "orange"),
     ("chair", "teddy bear"), ("chair", "book"), ("chair", "sports ball"), ("chair", "potted plant"),
     ("chair", "umbrella"), ("bench", "umbrella"), ("bench", "sports ball"), ("bench", "teddy bear"),
     ("bench", "potted plant"), ("stop sign", "bench"), ("stop sign", "potted plant"),
@@ -135,12 +163,12 @@ def clock_details(rng, setting):
 
 def ball_details(rng, setting):
     small = setting in NEAR
-    variant = choose(rng, ("tennis", "baseball", "soccer", "volleyball") if small else
-                     ("soccer", "soccer", "basketball", "volleyball", "beach", "tennis"))  # fmt: skip
+    kinds = ("tennis", "baseball", "soccer", "volleyball") if small else BALLS
+    variant = choose(rng, kinds)
     colours = {
-        "soccer": choose(rng, (["#f4f4f0", "#1c1c1e"], ["#f4f4f0", "#27406f"], ["#e9bd3c", "#1c1c1e"], ["#f4f4f0", "#c23b2e"])),
-        "basketball": choose(rng, (["#c8642c", "#1c1c1e"], ["#b5502a", "#1c1c1e"])),
-        "volleyball": choose(rng, (["#f0ece2", "#e9bd3c"], ["#f0ece2", "#3b74b8"], ["#f4f4f0", "#e4e2dc"])),
+        "soccer": choose(rng, PALETTES["soccer"]),
+        "basketball": choose(rng, PALETTES["basketball"]),
+        "volleyball": choose(rng, PALETTES["volleyball"]),
         "tennis": ["#c9d93a", "#f4f4ec"],
         "baseball": ["#f1ede2", "#9a2a25"],
         "beach": two(rng),
@@ -226,36 +254,40 @@ def bottle_details(rng, setting):
 DETAILS = {
     "apple": lambda rng, s: {
         "variant": choose(rng, ("plain", "leaf")),
-        "colours": list(choose(rng, (("#b3202a", "#d9a03c"), ("#8f1a22", "#b8323a"), ("#8fae3a", "#b5c95a"), ("#c9b840", "#c8542e"), ("#a82a2a", "#c9c04a")))),
+        "colours": list(choose(rng, PALETTES["apple"])),
     },
     "banana": lambda rng, s: {
         "variant": choose(rng, ("single", "pair", "bunch", "bunch")),
-        "colours": list(choose(rng, (("#e0b010", "#c99a10"), ("#d8a818", "#8a6420"), ("#b8b428", "#7f9e30"), ("#e4b818", "#d09c14")))),
+        "colours": list(choose(rng, PALETTES["banana"])),
     },
     "bench": lambda rng, s: {
-        "variant": choose(rng, ("park", "park", "rustic", "backless")), "turn": front(rng, 30), "scale": 1.0,
+        "variant": choose(rng, ("park", "park", "rustic", "backless")), "turn": front(rng, 30),
+        "scale": 1.0,
         "colours": [choose(rng, WOODS), choose(rng, ("#2f3336", "#3f4a44", "#8f8d88", "#5a3a26"))],
     },
     "book": book_details,
     "bottle": bottle_details,
     "bowl": bowl_details,
     "chair": lambda rng, s: {
-        "variant": choose(rng, ("slats", "rungs", "shell", "upholstered", "metal")), "turn": front(rng, 50), "scale": 1.0,
+        "variant": choose(rng, ("slats", "rungs", "shell", "upholstered", "metal")),
+        "turn": front(rng, 50), "scale": 1.0,
         "colours": [choose(rng, (*WOODS, *COLOURS[:6])), choose(rng, (*COLOURS, *WOODS))],
     },
     "clock": clock_details,
     "cup": lambda rng, s: {
-        "variant": choose(rng, ("mug", "mug", "tea", "tall", "paper")), "pattern": choose(rng, PATTERNS),
+        "variant": choose(rng, ("mug", "mug", "tea", "tall", "paper")),
+        "pattern": choose(rng, PATTERNS),
         "drink": choose(rng, ("#2b1508", "#7a4a22", "#a8601c", "#4f2f18")),
         "turn": float(choose(rng, (-40, -15, 10, 30, 150, 175, 200))),
     },
     "donut": lambda rng, s: {
         "variant": choose(rng, ("sprinkles", "sprinkles", "plain", "drizzle", "sugar")),
-        "colours": list(choose(rng, (("#e58aa6", "#3b74b8"), ("#4a2614", "#f0d8b0"), ("#f1e8dc", "#c23b2e"), ("#8fbfd8", "#e9bd3c"), ("#d99a4e", "#5a2f18"), ("#a8c878", "#7a4a86")))),
+        "colours": list(choose(rng, PALETTES["donut"])),
     },
     "orange": lambda rng, s: {
         "variant": choose(rng, ("whole", "whole", "whole", "leaf", "half")),
-        "colours": [choose(rng, ("#e8801a", "#e0701c", "#ee9424", "#d9681e"))], "turn": front(rng, 60),
+        "colours": [choose(rng, ("#e8801a", "#e0701c", "#ee9424", "#d9681e"))],
+        "turn": front(rng, 60),
     },
     "potted plant": plant_details,
     "sports ball": ball_details,
@@ -265,7 +297,7 @@ DETAILS = {
     },
     "teddy bear": lambda rng, s: {
         "variant": choose(rng, ("bow", "scarf", "plain")), "turn": front(rng, 35),
-        "colours": list(choose(rng, (("#8a5a34", "#c9a877"), ("#c9a06a", "#e4cfa8"), ("#e6dfd2", "#c9b8a0"), ("#5a4032", "#a88a6a"), ("#8f8f90", "#d4d2ce"), ("#c98a9a", "#f0d8d8")))),
+        "colours": list(choose(rng, PALETTES["teddy bear"])),
         "accent": choose(rng, COLOURS), "fur": round(float(rng.uniform(0.006, 0.012)), 4),
     },
     "umbrella": lambda rng, s: {
@@ -275,8 +307,9 @@ DETAILS = {
     },
     "vase": vase_details,
     "wine glass": lambda rng, s: {
-        "variant": choose(rng, ("red", "white", "flute", "wide")), "fill": round(float(rng.uniform(0.3, 0.6)), 2),
-        **({"drink": choose(rng, ("#5a0f1a", "#e8d78a", "#e8a08a", "#3f0812"))} if rng.random() < 0.75 else {}),
+        "variant": choose(rng, ("red", "white", "flute", "wide")),
+        "fill": round(float(rng.uniform(0.3, 0.6)), 2),
+        **({"drink": choose(rng, WINES)} if rng.random() < 0.75 else {}),
     },
 }  # fmt: skip
 
@@ -360,14 +393,7 @@ def arrange(entries: list[dict], rng) -> None:
 def group(categories: tuple[str, ...], rng, setting: str) -> list[dict]:
     """The instances of a photo."""
     if len(categories) == 1:
-        if categories == ("book",):
-            return books(rng, setting)
-        many = 1 + int(rng.integers(0, REPEAT.get(categories[0], 1)))
-        entries = [item(categories[0], rng, setting) for _ in range(many)]
-        if entries[0].get("on"):
-            return entries[:1]
-        arrange(entries, rng)
-        return entries
+        return alone(categories[0], rng, setting)
     entries = [item(category, rng, setting) for category in categories]
     for entry in entries:
         if entry.get("on"):  # in company a clock stands
@@ -375,36 +401,56 @@ def group(categories: tuple[str, ...], rng, setting: str) -> list[dict]:
             del entry["on"]
         if entry["category"] == "stop sign":
             entry["turn"] = front(rng, 15)
-    base = entries[0]
-    if base["category"] in ("chair", "bench") and entries[1]["category"] in ON_SEAT:
-        guest = entries[1]
-        if base["variant"] == "shell":  # too round to put things on
-            base["variant"] = "slats"
-        guest["height"] = SEAT.get(base["variant"], SEAT[base["category"]])
-        ahead = np.radians(base["turn"])
-        at = [round(0.05 * float(np.sin(ahead)), 4), round(-0.05 * float(np.cos(ahead)), 4)]
-        guest |= {"on": 0, "turn": round(base["turn"] + front(rng, 12), 1), "at": at}
-        if guest["category"] == "book":
-            guest["variant"] = "closed"
-        if guest["category"] == "teddy bear":
-            guest["scale"] = 1.25
+    if entries[0]["category"] in ("chair", "bench") and entries[1]["category"] in ON_SEAT:
+        seat(entries[0], entries[1], rng)
         return entries
     for small in ("apple", "orange", "donut"):
         if small in categories and rng.random() < 0.6:
             entries += [item(small, rng, setting) for _ in range(int(rng.integers(1, 3)))]
-    large = any(e["category"] in ("chair", "bench", "stop sign", "umbrella") for e in entries)
-    for entry in entries:
-        if large and entry["category"] == "potted plant":
-            entry["scale"] = 1.9
-        if large and entry["category"] == "teddy bear":
-            entry["scale"] = 1.6
-        if large and entry["category"] == "sports ball":
-            entry |= {"variant": choose(rng, ("beach", "soccer", "basketball")), "scale": 1.2}
-            if entry["variant"] == "basketball":
-                entry["colours"] = ["#c8642c", "#1c1c1e"]
+    if any(e["category"] in ("chair", "bench", "stop sign", "umbrella") for e in entries):
+        enlarge(entries, rng)
     entries.sort(key=lambda e: -radius(e))
     arrange(entries, rng)
     return entries
+
+
+def alone(category: str, rng, setting: str) -> list[dict]:
+    """One or several instances of one category."""
+    if category == "book":
+        return books(rng, setting)
+    many = 1 + int(rng.integers(0, REPEAT.get(category, 1)))
+    entries = [item(category, rng, setting) for _ in range(many)]
+    if entries[0].get("on"):
+        return entries[:1]
+    arrange(entries, rng)
+    return entries
+
+
+def seat(base: dict, guest: dict, rng) -> None:
+    """Put the guest on the seat of a chair or a bench."""
+    if base["variant"] == "shell":  # too round to put things on
+        base["variant"] = "slats"
+    guest["height"] = SEAT.get(base["variant"], SEAT[base["category"]])
+    ahead = np.radians(base["turn"])
+    at = [round(0.05 * float(np.sin(ahead)), 4), round(-0.05 * float(np.cos(ahead)), 4)]
+    guest |= {"on": 0, "turn": round(base["turn"] + front(rng, 12), 1), "at": at}
+    if guest["category"] == "book":
+        guest["variant"] = "closed"
+    if guest["category"] == "teddy bear":
+        guest["scale"] = 1.25
+
+
+def enlarge(entries: list[dict], rng) -> None:
+    """Small things are the larger kinds of them where they share a photo with large ones."""
+    for entry in entries:
+        if entry["category"] == "potted plant":
+            entry["scale"] = 1.9
+        if entry["category"] == "teddy bear":
+            entry["scale"] = 1.6
+        if entry["category"] == "sports ball":
+            entry |= {"variant": choose(rng, ("beach", "soccer", "basketball")), "scale": 1.2}
+            if entry["variant"] == "basketball":
+                entry["colours"] = ["#c8642c", "#1c1c1e"]
 
 
 def camera(categories, entries, setting, rng) -> dict:
@@ -515,7 +561,7 @@ def dump(scenes: list[dict]) -> str:
 
 
 def main() -> None:
-    (Path(__file__).resolve().parent / "scenes.json").write_text(dump(table()))
+    (Path(__file__).resolve().parent / "scenes.json").write_text(dump(table()), encoding="utf-8")
 
 
 if __name__ == "__main__":
