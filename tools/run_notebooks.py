@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbformat
 import pages
@@ -33,6 +34,14 @@ from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
 
 START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
+STUCK = (
+    f"A cell still ran after {CELL_SECONDS // 3600} hours and was stopped: run again, which goes "
+    "on from what is done, or name a smaller folder of photos in DATASET."
+)
+DEAD = (
+    "most often because memory ran out: close other programs or name a smaller folder of photos in "
+    "DATASET, and run again, which goes on from what is done."
+)
 ARTICLE = ("resnet50", "vgg16")
 QUICK_START = "00_quick_start"
 GALLERY_AFTER = "02_extract_vectors"
@@ -71,9 +80,8 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
 
     def write_index(running: str | None = None) -> None:
         notes = index_notes(pages.present(folder, chapters), chapters, ended, running)
-        numbers = headlines(results.results_of(dataset))
-        about = folder, dataset.banner(), chapters, numbers, shown, notes
-        pages.write_index(*about, going_on=running is not None)
+        about = folder, dataset.banner(), chapters, headlines(results.results_of(dataset))
+        pages.write_index(*about, shown, notes, going_on=running is not None)
 
     try:
         for number, path in enumerate(notebooks):
@@ -171,7 +179,13 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
     """
     # By default it lies in the home folder, which may not be writable.
     connection = TemporaryDirectory(ignore_cleanup_errors=True)
-    client = notebook_client(notebook, folder, Path(connection.name) / "kernel.json")
+    kernel = AsyncKernelManager(
+        kernel_name="python3",
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # leaves this very Python
+        connection_file=str(Path(connection.name) / "kernel.json"),
+        transport_encryption="auto",
+    )
+    client = NotebookClient(notebook, km=kernel, **client_options(folder))
     cells = [(index, cell) for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     stream = watched_stream()
     options = {"leave": False, "file": stream, "disable": stream is None}
@@ -187,43 +201,26 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str = "") -> s
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except CellTimeoutError:
-        return (
-            f"A cell still ran after {CELL_SECONDS // 3600} hours and was stopped: run again, "
-            "which goes on from what is done, or name a smaller folder of photos in DATASET."
-        )
+        return STUCK
     except RuntimeError as error:  # DeadKernelError is one; at the kernel's start it is a plain one
-        return (
-            f"The process that runs the notebook died or did not start ({error}), most often "
-            "because memory ran out: close other programs or name a smaller folder of photos in "
-            "DATASET, and run again, which goes on from what is done."
-        )
+        return f"The process that runs the notebook died or did not start ({error}), {DEAD}"
     finally:
-        if client.km.has_kernel:
-            run_sync(client.km.shutdown_kernel)(now=True)
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)
         connection.cleanup()
     return None
 
 
-def notebook_client(
-    notebook: nbformat.NotebookNode, folder: Path, connection: Path
-) -> NotebookClient:
-    """What runs a notebook's cells in a kernel of this very Python."""
-    kernel = AsyncKernelManager(
-        kernel_name="python3",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # leaves this very Python
-        connection_file=str(connection),
-        transport_encryption="auto",
-    )
-    return NotebookClient(
-        notebook,
-        km=kernel,
-        timeout=CELL_SECONDS,
-        startup_timeout=START_SECONDS,
-        resources={"metadata": {"path": str(folder)}},
-        coalesce_streams=True,
-        store_widget_state=False,
-        record_timing=False,
-    )
+def client_options(folder: Path) -> dict[str, Any]:
+    """How a notebook of this folder is run."""
+    return {
+        "timeout": CELL_SECONDS,
+        "startup_timeout": START_SECONDS,
+        "resources": {"metadata": {"path": str(folder)}},
+        "coalesce_streams": True,
+        "store_widget_state": False,
+        "record_timing": False,
+    }
 
 
 def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
