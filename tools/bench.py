@@ -34,20 +34,20 @@ from helpers.sessions import provider
 from helpers.settings import TutorialError, display_path, load_settings
 from helpers.study import speed
 
-SEVERAL = 32  # photos per call of Keras' predict
-LEAST_PHOTOS = 64  # the fast ways need some to have a turn of a second or so
+LEAST_PHOTOS = 64  # the fast methods need some to have a turn of a second or so
+KERAS_BATCH = 32
 
 
 def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
     """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
 
-    The photos given to the way are only counted; those of `paths` are used, again and again.
+    The photos it is then given are only counted; those of `paths` are used, again and again.
     """
     preparation = file_recipe(onnx_path).preparation
     pixels = np.stack([load_pixels(path, *preparation) for path in paths])
     batches = [pixels[start : start + BATCH_SIZE] for start in range(0, len(pixels), BATCH_SIZE)]
 
-    def way(paths: Sequence[Path]) -> np.ndarray:
+    def vectors(paths: Sequence[Path]) -> np.ndarray:
         count = math.ceil(len(paths) / BATCH_SIZE)
         workers, threads = share_cpus(count)
         session = open_session(onnx_path, threads)
@@ -55,10 +55,10 @@ def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
         def compute(batch: np.ndarray) -> np.ndarray:
             return session.run(["embedding"], {"image": batch})[0]
 
-        found = ahead(compute, islice(cycle(batches), count), workers)
-        return np.concatenate(list(found))[: len(paths)]
+        computed = ahead(compute, islice(cycle(batches), count), workers)
+        return np.concatenate(list(computed))[: len(paths)]
 
-    return way
+    return vectors
 
 
 def keras_predict(name: str) -> speed.Way:
@@ -66,14 +66,15 @@ def keras_predict(name: str) -> speed.Way:
     model = embedding_model(name)
     network, preparation = keras_embedder(model), model.recipe.preparation
 
-    def way(paths: Sequence[Path]) -> np.ndarray:
-        found = []
-        for start in range(0, len(paths), SEVERAL):
-            pixels = [load_pixels(path, *preparation) for path in paths[start : start + SEVERAL]]
-            found.append(network.predict(np.stack(pixels), verbose=0)["embedding"])
-        return np.concatenate(found)
+    def vectors(paths: Sequence[Path]) -> np.ndarray:
+        batches = []
+        for start in range(0, len(paths), KERAS_BATCH):
+            chunk = paths[start : start + KERAS_BATCH]
+            pixels = np.stack([load_pixels(path, *preparation) for path in chunk])
+            batches.append(network.predict(pixels, verbose=0)["embedding"])
+        return np.concatenate(batches)
 
-    return way
+    return vectors
 
 
 def all_models(onnx_paths: Sequence[Path]) -> speed.Way:
