@@ -20,7 +20,7 @@ from pymilvus.milvus_client import IndexParams
 from helpers.files import locked
 from helpers.hits import Hit
 from helpers.models import EmbeddingModel
-from helpers.progress import track
+from helpers.progress import say, track
 from helpers.services import answering
 from helpers.settings import TutorialError, load_settings
 
@@ -101,6 +101,9 @@ def ensure_collection(
         )
     recipe = json.dumps(dict(description), sort_keys=True, ensure_ascii=False)
     with locked(load_settings().build_dir / "collections.lock"):  # two notebooks may start at once
+        if client.has_collection(name) and _of_earlier_version(client, name):
+            say(f"The collection {name} is of an earlier version: it is stored again.")
+            client.drop_collection(name)
         if not client.has_collection(name):
             _create_collection(client, name, dim, {RECIPE: recipe, ROWS: str(rows)})
         if index_of(client, name) is None:  # new, or of a process that was killed here
@@ -156,6 +159,13 @@ def index_of(client: MilvusClient, name: str) -> str | None:
     index = client.describe_index(name, "vector") or {}
     build = index.get("params")
     return "FLAT" if build == ONE_CLUSTER else index.get("index_type")
+
+
+def _of_earlier_version(client: MilvusClient, name: str) -> bool:
+    found = client.describe_collection(name)
+    return RECIPE in found["properties"] and DIGEST not in {
+        field["name"] for field in found["fields"]
+    }
 
 
 def _check_collection(

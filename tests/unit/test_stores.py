@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from pymilvus import DataType
 
 from helpers import TutorialError, path_store, vector_store
 from helpers.models import embedding_model
@@ -187,6 +188,23 @@ def test_a_name_that_is_no_utf8_is_refused_before_anything_is_stored(milvus, one
 def test_what_the_server_refuses_is_one_sentence(milvus):
     with pytest.raises(TutorialError, match="ilvus.* failed "):
         vector_store.upsert(milvus, "nowhere", IDS[:1], VECTORS[:1], PATHS[:1], LABELS[:1])
+
+
+def test_a_collection_of_an_earlier_version_is_made_again(milvus):
+    """It had no digests; and FLAT by L2 costs Milvus Lite queries × rows × dimension of memory."""
+    schema, index = milvus.create_schema(), milvus.prepare_index_params()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=16)
+    index.add_index("vector", index_type="FLAT", metric_type="L2")
+    milvus.create_collection(
+        "earlier", schema=schema, index_params=index, properties={vector_store.RECIPE: "{}"}
+    )
+    vector_store.ensure_collection(milvus, "earlier", 16, description=RECIPE)
+    vector_store.store(milvus, "earlier", IDS, VECTORS, PATHS, LABELS)
+    there = "IVF_FLAT" if vector_store.is_lite(milvus) else "FLAT"
+    assert milvus.describe_index("earlier", "vector")["index_type"] == there
+    assert vector_store.index_of(milvus, "earlier") == "FLAT"
+    assert vector_store.check_self_first(milvus, "earlier", IDS, VECTORS) == len(IDS)
 
 
 def test_labels_can_be_negated_and_combined_in_a_filter(milvus, one):
