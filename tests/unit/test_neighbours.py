@@ -347,7 +347,7 @@ def foreign(tmp_path):
 
 CELLS = [
     "import sys\nimport helpers\nimport matplotlib.pyplot as plt",
-    "print(sys.executable, helpers.__file__, 'started' in globals(), __debug__)",
+    "print(sys.executable, helpers.__file__, 'started' in globals(), __debug__, sep='\\n')",
     "plt.plot([1, 2])\nplt.show()",
 ]
 
@@ -366,7 +366,12 @@ def test_a_notebook_runs_on_this_python_and_shows_its_figures(tmp_path, foreign,
     notebook = nbformat.read(written(tmp_path / "it.ipynb"), as_version=4)
     assert runner.execute(notebook, tmp_path) is None
     [said], [figure] = notebook.cells[2].outputs, notebook.cells[3].outputs[-1:]
-    assert said.text.split() == [sys.executable, f"{ROOT}/helpers/__init__.py", "False", "True"]
+    assert said.text.splitlines() == [
+        sys.executable,
+        f"{ROOT}/helpers/__init__.py",
+        "False",
+        "True",
+    ]
     assert "image/png" in figure.data
 
 
