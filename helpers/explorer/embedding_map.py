@@ -254,10 +254,17 @@ class EmbeddingMap(widgets.VBox):
             self.choose([row])
 
     def _drawn_around(self, change: dict) -> None:
-        """Choose what lies within the lassos and boxes on the map they were drawn on."""
+        """Choose what lies within the lassos and boxes on the map that was drawn on last.
+
+        With Shift a map keeps what was drawn before; plotly keeps it on the other map in any case.
+        """
         drawn = ((change["new"] or {}).get("relayout_data") or {}).get("selections")
         if drawn is None:
             return
+        here = [one for one in drawn if one.get("xref") == drawn[-1].get("xref")]
+        if len(here) < len(drawn):
+            self.figure._send_relayout_msg({"selections": here})
+            drawn = here
         inside = [
             outline(one).contains_points(self.places[one.get("xref", "x") == "x2"]) for one in drawn
         ]

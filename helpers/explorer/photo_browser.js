@@ -142,7 +142,10 @@ function render({ model, el }) {
     trail() {
       const photos = model.get("trail");
       replace(trail, ...(photos.length > 1 ? [element("div", { class: "note" }, "Queries so far"), group(photos, "trail", "Queries so far")] : []));
-      trail.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+      const current = trail.querySelector("[aria-current=true]")?.getBoundingClientRect();
+      if (!current) return;
+      const strip = trail.querySelector(".photos"), { left, right } = strip.getBoundingClientRect();
+      strip.scrollLeft += Math.min(0, current.left - left) + Math.max(0, current.right - right); // and not the page
     },
     message() {
       message.textContent = model.get("message");
