@@ -96,7 +96,7 @@ def chapter(path: Path) -> Chapter:
 def notebook_page(notebook: nbformat.NotebookNode, chapter: Chapter) -> Page:
     """The page of an executed notebook, not yet written."""
     body = notebook_body(notebook, chapter.folder)
-    for link in body.select("a[href$='.md']:not([href*='//'])"):
+    for link in body.select("a[href^='../']"):
         del link["href"]  # the page is read where the repository may not be
     suffix = ".ipynb"
     links = [
