@@ -116,7 +116,6 @@ class EmbeddingMap(widgets.VBox):
         self.dataset, self.explorer = dataset, explorer
         self.neighbours = [nearest(found) for found in vectors.values()]
         self.places = [unit_square(place) for place in places.values()]
-        self.row = {record.id: row for row, record in enumerate(dataset)}
         self.chosen: list[int] = []
         self.figure = go.FigureWidget(
             make_subplots(1, 2, subplot_titles=list(places), horizontal_spacing=0.04)
@@ -243,13 +242,13 @@ class EmbeddingMap(widgets.VBox):
 
     def _ask(self, id_: int) -> None:
         """Choose one photo, here and in the explorer."""
-        self.choose([self.row[id_]])
+        self.choose([self.dataset.row_of[id_]])
         if self.explorer:
             self.explorer.ask(self.dataset.by_id[id_])
 
     def _follow(self, query: ImageRecord) -> None:
         """The explorer was asked for a photo; one of the reader's own has no place here."""
-        row = self.row.get(query.id)
+        row = self.dataset.row_of.get(query.id)
         if row is not None and row not in self.chosen:
             self.choose([row])
 
