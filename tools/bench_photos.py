@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 
 import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
@@ -29,17 +29,17 @@ import pandas as pd
 import psutil
 from PIL import Image
 
-from helpers import results, services
-from helpers.conversion import onnx_model
+from helpers import adoption, results, services
+from helpers.conversion import ensure_onnx
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.extraction import extract
 from helpers.files import written_whole
+from helpers.models import embedding_model
 from helpers.settings import ROOT, TutorialError, load_settings
 
 SIZES = (1000, 5000, 20_000)
 LINE = re.compile(r"^(\d\d_\w+) .*\d s\b")  # as run_notebooks.py prints it for each notebook
 SECONDS_BETWEEN = 0.3
-MODELS = [(name, precision) for name in ("resnet50", "vgg16") for precision in ("fp32", "int8")]
 
 
 def main() -> int:
@@ -48,8 +48,8 @@ def main() -> int:
     sizes = parser.parse_args().sizes
     try:
         dataset, build = open_dataset(), load_settings().build_dir
-        for name, precision in MODELS:
-            extract(onnx_model(name, precision=precision), dataset.paths)
+        for variant in product(adoption.chosen(), ("article", "recommended"), ("fp32", "int8")):
+            extract(ensure_onnx(embedding_model(*variant)), dataset.paths)
         measured = [measure(dataset, size, build) for size in sizes]
     except TutorialError as error:
         print(error, file=sys.stderr)
