@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from helpers.conversion import CHECKED, is_current, likeness, onnx_path, properties
+from helpers.conversion import CHECKED, OPSET, is_current, likeness, onnx_path, properties
 from helpers.files import locked, written_whole
 from helpers.models import (
     NETWORKS,
@@ -141,7 +140,7 @@ def named(model: EmbeddingModel, identity: str, source: str, given: Mapping) -> 
 
     What was adopted of the same file with the same settings is replaced: the file has changed.
     """
-    name = re.sub(r"[^a-z0-9]+", "_", model.title.lower()).strip("_") or "model"
+    name = re.sub(r"[^a-z0-9]+", "_", model.title.lower()).strip("_")[:60] or "model"
     title, before = model.title, records().get(name)
     if name in NETWORKS or (before and [before["source"], before["given"]] != [source, given]):
         name, title = f"{name}_{identity[:6]}", f"{title} {identity[:6]}"
@@ -220,7 +219,7 @@ def adopt(
     prepared = replace(prepared, pooling=vector.pooling)
     before = before_network(photos, scaled, channels)
     for one_by_one in (False, True):
-        with suppress(Exception):  # it cannot take several photos at once
+        try:
             proto = with_contract(original.whole(), photos, before, vector, wanted, one_by_one)
             made = [computed(proto, pixels[:count]) for count in (len(pixels), 3)]
             if all(
@@ -231,11 +230,14 @@ def adopt(
                 network = replace(network, int8=bool(vector.feature_map) and not one_by_one)
                 model = EmbeddingModel(title, "recommended", "fp32", network, prepared)
                 return proto, model, vector
+            why = "it computes something else for several photos at once than for one"
+        except Exception as error:  # of onnx or ONNX Runtime
+            why = f"it fails for several photos at once or in opset {OPSET} ({last_line(error)})"
         if photos.batch != 1:
             break
     raise TutorialError(
-        f"{where} was not adopted, because it computes something else for several photos at once "
-        "than for one: export it for an open number of photos, or for one."
+        f"{where} was not adopted, because {why}: export it for an open number of photos, or for "
+        f"one, with standard operators of opset {OPSET}."
     )
 
 

@@ -27,10 +27,11 @@ TYPES = {
 }
 EQUAL = 0.9999
 """Cosine above which a pooled feature map is the vector."""
-POOLED = re.compile("pool|embed|feature|vector", re.I)
+POOLED = re.compile("pool|feature|vector", re.I)
 SCORES = re.compile("logit|prob|softmax|score|prediction", re.I)
 SOFTMAX = ("Softmax", "LogSoftmax", "Sigmoid")
-PASSED = (*SOFTMAX, "Identity", "Cast", "Flatten", "Squeeze", "Reshape", "Add")
+PASSED = (*SOFTMAX, "Identity", "Cast", "Dropout", "Flatten", "Squeeze", "Reshape")
+PASSED += ("Add", "Div", "LpNormalization")
 """What may lie between a layer and an output, and leaves a vector's numbers in their order."""
 LAYERS = ("Gemm", "MatMul", "Conv")
 POOLINGS = ("GlobalAveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax")
@@ -81,6 +82,12 @@ class Original:
             for each in self.session.get_outputs()
             if each.type in ("tensor(float)", "tensor(float16)", "tensor(double)")
         ]
+        if not self.outputs:
+            names = ", ".join(each.name for each in self.session.get_outputs())
+            raise TutorialError(
+                f"{display_path(self.file)} gives no floating-point numbers (its outputs: "
+                f"{names}), so nothing that could be a vector: export what comes before them."
+            )
 
     def _open(self, model: str | bytes) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
@@ -92,8 +99,8 @@ class Original:
             own = f" (it has operators of {', '.join(sorted(domains))})" if domains else ""
             raise TutorialError(
                 f"ONNX Runtime cannot run {display_path(self.file)}{own}: "
-                f"{last_line(error)}. Export it with standard operators, of an opset that this "
-                "version knows."
+                f"{last_line(error)}. Fetch or export it again, with standard operators of an "
+                "opset that this version knows."
             ) from error
 
     def run(self, names: list[str], fed: np.ndarray, photos: Photos) -> dict[str, np.ndarray]:
@@ -109,7 +116,7 @@ class Original:
             chunk = fed[start : start + step]
             filled = np.resize(chunk, (step, *chunk.shape[1:]))  # repeats where too few are left
             results = session.run(names, {photos.name: filled})
-            found.append([result[: len(chunk)] for result in results])
+            found.append([np.atleast_1d(result)[: len(chunk)] for result in results])
         return {
             name: np.concatenate(rows)
             for name, rows in zip(names, zip(*found, strict=True), strict=True)
@@ -188,7 +195,7 @@ def hints(folder: Path) -> dict:
     """What `config.json` says that matters here: `image_size` in pixels, `labels`, a count."""
     config = read_config(folder / CONFIGS[1])
     config = config.get("vision_config") or config  # CLIP has one part for text, one for photos
-    labels = len(config.get("id2label") or ()) or config.get("num_labels")
+    labels = len(config.get("id2label", ())) or config.get("num_labels", config.get("num_classes"))
     return {"image_size": config.get("image_size"), "labels": labels}
 
 
@@ -266,8 +273,9 @@ def the_vector(
         or original.producers[name].op_type in SOFTMAX
         or found[name].shape[1] == labels
     ]
-    pooled = sorted(
-        (name for name in flat if name not in scores), key=lambda name: not POOLED.search(name)
+    pooled = sorted(  # CLIP's image_embeds come before its pooler_output
+        (name for name in flat if name not in scores),
+        key=lambda name: ("embed" not in name.lower(), not POOLED.search(name)),
     )
     others = [name for name, array in found.items() if array.ndim in (3, 4) and name not in flat]
     if pooled:
@@ -337,11 +345,14 @@ def with_map(
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The lowest cosine between rows of the same number."""
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
+    """The lowest cosine between rows of the same number; nan where one is not finite."""
+    with np.errstate(invalid="ignore"):
+        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
 
 
 def last_line(error: Exception) -> str:
-    """What an error of ONNX Runtime says, in one line."""
-    return str(error).strip().splitlines()[-1].rstrip(".")[-200:]
+    """What an error of ONNX Runtime says, in one line, without its place in their source."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[-1].rstrip(".")
+    place = r"^.* : [A-Z_]+ : |Load model from .* failed: ?|\S+\.(cc|h):\d+ (.*\) )?"
+    return re.sub(place, "", line)
