@@ -116,7 +116,8 @@ def scaling(
         raise TutorialError(
             f"Nothing says which {' and '.join(lacking)} {where} was trained with, and wrong ones "
             "cost quality without any error: look them up in its description, and give them for "
-            "channels scaled to 0–1, as in from_onnx(path, mean=(0.485, 0.456, 0.406), "
+            "channels scaled to 0–1, as image_mean and image_std in a preprocessor_config.json "
+            "beside it or as in from_onnx(path, mean=(0.485, 0.456, 0.406), "
             "std=(0.229, 0.224, 0.225)), which are ImageNet's usual ones."
         )
     for name, value in numbers.items():
@@ -170,7 +171,8 @@ def recipe(
     if not wanted:
         raise TutorialError(
             f"{where} takes photos of any size, and nothing says which it was trained with: give "
-            "it in pixels, as in from_onnx(path, input_size=224)."
+            'it in pixels, as "size" in a preprocessor_config.json beside it or as in '
+            "from_onnx(path, input_size=224)."
         )
     if not isinstance(wanted, int) or not 8 <= wanted <= 4096:
         raise TutorialError(
