@@ -496,7 +496,7 @@ ONCE = "[ $# -gt 1 ] || case $1 in {}) {} ;; esac"  # at the first attempt only
 
 
 def test_ci_fails_where_a_test_fails_twice_and_shows_every_log(ci):
-    code = 'case $1 in test-servers) status=2 ;; test-large) sleep 1; echo "large says" ;; esac'
+    code = 'case $1 in test-servers) status=2 ;; test-large) sleep 0.3; echo "large says" ;; esac'
     status, said, calls = ci(code)
     assert status == 1
     assert "large says" in said and calls.index("end test-large") < calls.index(
@@ -527,7 +527,7 @@ def test_ci_leaves_sigint_to_the_tests(ci):
 
 def test_ci_fails_where_a_group_hangs(ci):
     code = ONCE.format("test-large", "sleep 100")
-    status, said, calls = ci(code, lambda text: re.sub(r"first large \d+", "first large 1", text))
+    status, said, calls = ci(code, lambda text: re.sub(r"first large \d+", "first large 0.3", text))
     assert status == 1 and "make test-large hung, or was killed" in said
     assert not [call for call in calls if LAST_FAILED in call]
 
