@@ -211,6 +211,13 @@ def test_a_picture_beside_the_notebook_is_inside_the_page(page):
     assert kind == "data:image/svg+xml;base64" and base64.b64decode(content).decode() == DOT
 
 
+def test_tables_and_figures_scroll_inside_themselves(page):
+    wide = page.main.select("table, img")
+    boxes = [one.find_parent(class_="scroll") for one in wide]
+    assert len(wide) == 2 and all(box["tabindex"] == "0" for box in boxes)
+    assert len({box["aria-label"] for box in boxes}) == len(boxes)
+
+
 def test_links_come_with_the_pages_they_lead_to(tmp_path):
     paths = [tmp_path / f"{stem}.ipynb" for stem in ("1_a", "2_b", "3_c")]
     cells = [new_markdown_cell("# 1 · Any"), new_markdown_cell("On to [c](3_c.ipynb).")]
