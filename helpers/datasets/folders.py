@@ -224,12 +224,12 @@ def digest(text: str) -> str:
 # Checking ------------------------------------------------------------------------------------
 
 
-def checked(folder: Path, dataset: ImageDataset, progress: bool = True) -> ImageDataset:
+def checked(folder: Path, dataset: ImageDataset) -> ImageDataset:
     """The dataset with those photos that decode, and its objects turned as the photos are.
 
     Raises TutorialError where no photo is left.
     """
-    shapes, problems = check_photos(folder, dataset, progress=progress)
+    shapes, problems = check_photos(folder, dataset)
     usable = tuple(record for record in dataset if record.path in shapes)
     skipped = (*problems.items(), *dataset.skipped)
     if not usable:
@@ -246,7 +246,7 @@ def checked(folder: Path, dataset: ImageDataset, progress: bool = True) -> Image
 
 
 def check_photos(
-    folder: Path, dataset: ImageDataset, *, progress: bool
+    folder: Path, dataset: ImageDataset
 ) -> tuple[dict[Path, tuple[int, int, int]], dict[Path, str]]:
     """Decode every photo, except those found good and unchanged since.
 
@@ -282,7 +282,7 @@ def check_photos(
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         paths = dataset.paths
         checks = pool.map(check, paths)
-        checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
+        checks = track(checks, total=len(paths), unit="photos", label="checking")
         results = dict(zip(paths, checks, strict=True))
     good = {path: state for path, (state, reason) in results.items() if not reason}
     with written_whole(cache_file) as part:

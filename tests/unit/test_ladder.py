@@ -38,7 +38,7 @@ def test_every_item_is_asked_for_alone_and_all_at_once():
 
 def test_a_ladder_of_several_models_is_raced_in_one_run():
     ways = {("A", "loop"): len, ("A", "fast"): len, ("B", "loop"): len}
-    measured = speed.race(ways, list(range(8)), rounds=2, seconds=1e-9)
+    measured = speed.throughput(ways, list(range(8)), rounds=2, seconds=1e-9)
     assert measured["A"].columns.tolist() == ["loop", "fast"]
     assert speed.summary(measured["B"])["ratio"].to_dict() == {"loop": 1}
 
