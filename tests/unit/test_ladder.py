@@ -78,12 +78,3 @@ def test_heat_maps_share_one_scale():
     norms = {id(image.norm) for axes in figure.axes[:2] for image in axes.images[1:]}
     assert len(norms) == 1
     assert [axes.texts[0].get_text() for axes in figure.axes[:2]] == ["11%", "83%"]
-
-
-def test_the_box_lies_where_the_cropped_query_shows_it():
-    figure = figures.Figure()
-    axes = figure.subplots()
-    axes.imshow(np.zeros((120, 160, 3), np.uint8))
-    figures.with_box(figure, (480, 0, 160, 240), (640, 240))  # a photo twice as wide
-    box = axes.patches[-1]
-    assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (160, 0, 80, 120)
