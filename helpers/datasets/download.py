@@ -87,13 +87,16 @@ def _select(folder: Path, everything: bool) -> ImageDataset:
             short += [f"{name} {len(having)}"] if len(having) < PER_CLASS else []
         ids = sorted(taken)
     name = f"coco-{SPLIT}-{'all' if everything else 'animals'}"
-    photos = [(id_, folder / SPLIT / split.names[id_], split.labels[id_]) for id_ in ids]
+    records = [
+        ImageRecord(id_, folder / SPLIT / split.names[id_], frozenset(split.labels[id_]))
+        for id_ in ids
+    ]
     return ImageDataset(
         name=name,
         slug=f"{slug_of(name)}_{digest(str(ids))}",
-        records=tuple(ImageRecord(*photo) for photo in photos),
+        records=tuple(records),
         note=f"Fewer than {PER_CLASS} photos each of: {', '.join(short)}." if short else "",
-        objects={id_: split.objects[id_] for id_ in ids},
+        objects={id_: tuple(split.objects[id_]) for id_ in ids},
     )
 
 
