@@ -31,7 +31,7 @@ from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS
 from helpers.progress import watched_stream
-from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
+from helpers.settings import ROOT, NeedsLabels, exit_status, load_settings
 
 START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
@@ -53,6 +53,7 @@ for model in adoption.chosen_models():
 """
 
 
+@exit_status
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--update", action="store_true", help="write back into notebooks/")
@@ -60,17 +61,10 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's tasks after a Ctrl-C
     everything = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    try:
-        with services.temporary_services():
-            if options.notebooks:
-                return run(options.notebooks, options.update)
-            return run(everything, options.update, gallery=True)
-    except TutorialError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run again to go on: what is done is kept.", file=sys.stderr)
-        return 130
+    with services.temporary_services():
+        if options.notebooks:
+            return run(options.notebooks, options.update)
+        return run(everything, options.update, gallery=True)
 
 
 def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
