@@ -261,26 +261,6 @@ def match_maps(
     return figure
 
 
-def with_box(figure: Figure, box: Sequence[float], size: tuple[int, int]) -> Figure:
-    """The figure of `plots.side_by_side`, with the box that was searched on its query.
-
-    Args:
-        figure: its first axes show the query, cropped as `plots.thumbnail` does.
-        box: x, y, width, height in pixels of the photo.
-        size: width and height of the photo, in pixels.
-    """
-    axes = figure.axes[0]
-    height, width = axes.images[0].get_array().shape[:2]
-    scale = max(width / size[0], height / size[1])
-    x = box[0] * scale - (size[0] * scale - width) / 2
-    y = box[1] * scale - (size[1] * scale - height) / 2
-    for style in ({"ec": "black", "lw": 4}, {"ec": "white", "lw": 2, "ls": "--"}):
-        patch = Rectangle((x, y), box[2] * scale, box[3] * scale, fill=False, **style)
-        axes.add_patch(patch)
-        patch.set_clip_path(axes.patch)
-    return figure
-
-
 def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
     """Latency against the number of vectors, one panel per server, one line per index.
 
