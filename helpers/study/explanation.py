@@ -129,7 +129,8 @@ def seen(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     if not recipe.crop:
         return pixels
     height, width = pixels.shape[:2]
-    side = min(height, width)
+    kept = recipe.input_size / (recipe.shorter_side or recipe.input_size)
+    side = max(1, round(min(height, width) * kept))
     top, left = (height - side) // 2, (width - side) // 2
     return pixels[top : top + side, left : left + side]
 

@@ -319,9 +319,13 @@ def quality_per_second(points: pd.DataFrame, metric: str) -> Figure:
 
 
 def plain_ticks(axis: Axis, values: np.ndarray) -> None:
-    """1, 2, 5, 10, … on a logarithmic axis, in plain numbers, no further than its values reach."""
+    """Plain numbers on a logarithmic axis, no further than its values reach.
+
+    1, 2, 5, 10, …; over more than two decades 1, 3, 10, …, as more would overlap.
+    """
     low, high = np.nanmin(values) / 1.2, np.nanmax(values) * 1.2
-    steps = [digit * 10.0**power for power in range(-4, 8) for digit in (1, 2, 5)]
+    digits = (1, 2, 5) if high < 100 * low else (1, 3)
+    steps = [digit * 10.0**power for power in range(-4, 8) for digit in digits]
     axis.set_ticks([step for step in steps if low <= step <= high])
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
     axis.set_major_formatter("{x:,g}")
