@@ -124,13 +124,11 @@ def whiten(embeddings: np.ndarray, dimensions: int = 128, power: float = 0.5) ->
     return normalize(scaled).astype(np.float32)
 
 
-def expand_queries(
-    gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3, power: float = 3
-) -> np.ndarray:
+def expand_queries(gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3) -> np.ndarray:
     """Queries that ask with their nearest photos, too: float32 [q, d], unit length.
 
     gallery: [photos, d], unit rows; rows: int [q], the photos that ask. To each its `neighbours`
-    nearest other photos are added with weight cosine^power, negative cosines as 0: α-query
+    nearest other photos are added with weight cosine³, negative cosines as 0: α-query
     expansion of Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human
     annotation", 2019. It costs a second search and no pass through a network.
     """
@@ -139,7 +137,7 @@ def expand_queries(
     expanded = queries.copy()
     for column in nearest.T:
         neighbour = np.asarray(gallery[column], np.float64)  # [q, d]
-        weight = np.maximum((queries * neighbour).sum(axis=1, keepdims=True), 0) ** power  # [q, 1]
+        weight = np.maximum((queries * neighbour).sum(axis=1, keepdims=True), 0) ** 3  # [q, 1]
         expanded += weight * neighbour
     return normalize(expanded).astype(np.float32)
 

@@ -156,13 +156,6 @@ def test_an_expanded_query_by_hand():
     for neighbours in (1, 3):
         [found] = fusion.expand_queries(gallery, asked, neighbours)
         np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
-    [mean] = fusion.expand_queries(gallery, asked, 1, power=0)
-    np.testing.assert_allclose(mean, unit_sum([1, 0], [root, root]), atol=1e-6)
-
-
-def unit_sum(*vectors):
-    total = np.sum(vectors, axis=0)
-    return total / np.linalg.norm(total)
 
 
 def test_shared_right_and_wrong_results_by_hand():
