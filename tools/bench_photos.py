@@ -1,4 +1,5 @@
-"""Run all notebooks on many photos: seconds of each notebook, and peak memory of each process.
+"""Run all notebooks on many photos: seconds of each notebook, peak memory of each process, and then
+milliseconds of a search and of the explorer.
 
 `make bench-scale` does so for 1 000, 5 000 and 20 000 photos; numbers on the command line choose
 others. The photos of DATASET are repeated under other names, in COCO's layout with their boxes and
@@ -19,19 +20,22 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice, product
 from pathlib import Path
 
 import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
 
 # isort: split
+import numpy as np
 import pandas as pd
 import psutil
 from PIL import Image
 
-from helpers import adoption, results, services
+from helpers import adoption, results, search, services
 from helpers.conversion import ensure_onnx
 from helpers.datasets import ImageDataset, open_dataset
+from helpers.explorer.widget import Explorer
 from helpers.extraction import extract
 from helpers.files import written_whole
 from helpers.models import embedding_model
@@ -39,7 +43,8 @@ from helpers.settings import ROOT, TutorialError, load_settings
 
 SIZES = (1000, 5000, 20_000)
 LINE = re.compile(r"^(\d\d_\w+) .*\d s\b")  # as run_notebooks.py prints it for each notebook
-SECONDS_BETWEEN = 0.3
+SECONDS_BETWEEN = 1  # reading the memory costs 50 ms of a core
+QUERIES = 50
 
 
 def main() -> int:
@@ -76,8 +81,46 @@ def measure(dataset: ImageDataset, size: int, build: Path) -> dict:
     table = pd.DataFrame(rows).set_index("notebook")
     print(table.to_string(float_format=lambda value: f"{value:.0f}"))
     print(f"in all {table['seconds'].sum():.0f} s; most memory at once {table['all_mb'].max()} MB")
+    gallery = folder / "build/html/gallery.html"
+    measured = {
+        "photos": size,
+        "failed": run.returncode != 0,
+        "notebooks": rows,
+        "gallery_mb": round(gallery.stat().st_size / 1e6, 2) if gallery.exists() else None,
+        "milliseconds": milliseconds(open_dataset(folder / "coco")),
+    }
+    print(pd.DataFrame(measured["milliseconds"]).T.to_string())
     shutil.rmtree(folder)
-    return {"photos": size, "failed": run.returncode != 0, "notebooks": rows}
+    return measured
+
+
+def milliseconds(dataset: ImageDataset) -> dict[str, dict[str, float]]:
+    """Median and 95th percentile of one search, its ids and then its paths, and of the explorer."""
+    every = len(dataset) // QUERIES
+    asked = range(0, every * QUERIES, every)
+    with services.temporary_services():
+        servers = {"milvus": services.connect_milvus(), "redis": services.connect_redis()}
+        found = {}
+        for model in adoption.chosen_models():
+            stored = search.store_dataset(dataset, model, **servers)
+            found[model.name] = percentiles(
+                lambda row, stored=stored: search.search_stored(stored, stored.vectors[[row]], 10),
+                asked,
+            )
+        explorer = Explorer(dataset)
+        found["explorer"] = percentiles(lambda row: explorer.ask(dataset.records[row]), asked)
+    return found
+
+
+def percentiles(action: Callable[[int], object], rows: Sequence[int]) -> dict[str, float]:
+    """Milliseconds of `action` over the rows, the first of them asked once more to warm up."""
+    lasted = []
+    for row in (rows[0], *rows):
+        started = time.perf_counter()
+        action(row)
+        lasted.append((time.perf_counter() - started) * 1000)
+    p50, p95 = np.percentile(lasted[1:], [50, 95])
+    return {"p50": round(float(p50), 1), "p95": round(float(p95), 1)}
 
 
 def repeated(dataset: ImageDataset, size: int, folder: Path) -> None:

@@ -1,9 +1,10 @@
 """Measure how cost grows with the number of vectors, and what a server bears under load.
 
-`python tools/measure_scale.py [OUTPUT]` takes VGG16's vectors of DATASET's photos and jittered
-copies of them to Milvus Lite (up to 100 000 vectors) and to a real Milvus (up to 200 000), then
-searches the real one from several threads while rows are inserted. It writes one JSON file,
-`docs/scale.json` by default; notebooks 08 and 09 show it. It takes 20 to 40 minutes on 2 cores.
+`python tools/measure_scale.py [OUTPUT]` takes VGG16's vectors of DATASET's photos (512 numbers) and
+jittered copies of them to Milvus Lite (up to 100 000 vectors) and to a real Milvus (up to 200 000),
+and ResNet50's (2 048 numbers) to both (up to 30 000), then searches the real one from several
+threads while rows are inserted. It writes one JSON file, `docs/scale.json` by default; notebooks 08
+and 09 show it. It takes 20 to 40 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from helpers.study import indexes
 
 LITE_SIZES = (1000, 3000, 10_000, 30_000, 100_000)
 REAL_SIZES = (*LITE_SIZES, 200_000)
+WIDE_SIZES = (1000, 5000, 10_000, 30_000)
+WIDE_INDEXES = ("FLAT", "IVF_FLAT", "HNSW")
 LOAD_ROWS = 100_000
 LOAD_SECONDS = 60
 SEARCHERS = 4
@@ -51,7 +54,8 @@ COLLECTION = "load"
 def main() -> None:
     output = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs/scale.json"
     dataset = open_dataset()
-    vectors = extract(onnx_model("vgg16"), dataset.paths)
+    vectors = extract(onnx_model("vgg16"), dataset.paths)  # float32 [photos, 512]
+    wide = extract(onnx_model("resnet50"), dataset.paths)  # float32 [photos, 2048]
     measured: dict[str, Any] = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": results.machine(),
@@ -61,30 +65,31 @@ def main() -> None:
         "own_share": own_share(vectors, max(REAL_SIZES)),
         "note": "Before the real server stands a loopback forwarder.",
         "growth": [],
+        "growth_2048": [],
     }
 
-    def save() -> None:
-        output.write_text(
-            json.dumps(measured, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    def grow(
+        client: MilvusClient, pid: int, sizes: Sequence[int], index_types: Sequence[str]
+    ) -> None:
+        for index_type in index_types:
+            grown(measured["growth"], client, pid, index_type, vectors, sizes)
+            if index_type in WIDE_INDEXES:
+                grown(measured["growth_2048"], client, pid, index_type, wide, WIDE_SIZES)
+            text = json.dumps(measured, indent=1, ensure_ascii=False)
+            output.write_text(text + "\n", encoding="utf-8")
 
     with tempfile.TemporaryDirectory() as folder:
+        with running(Path(folder, "load")) as server:
+            made = indexes.jittered(vectors, 2 * LOAD_ROWS)
+            measured["load"] = sustained_load(server.uri, made, LOAD_ROWS, LOAD_SECONDS)
         for index_type in vector_store.INDEX_TYPES:
             if index_type == "HNSW_SQ":  # Milvus 2.3 does not know it
                 continue
             with running(Path(folder, index_type)) as server:
-                grown(measured, MilvusClient(server.uri), server.pid, index_type, vectors)
-            save()
-        with running(Path(folder, "load")) as server:
-            made = indexes.jittered(vectors, 2 * LOAD_ROWS)
-            measured["load"] = sustained_load(server.uri, made, LOAD_ROWS, LOAD_SECONDS)
-        save()
+                grow(MilvusClient(server.uri), server.pid, REAL_SIZES, [index_type])
     with services.temporary_services():
-        client = services.connect_milvus()
         pid = next(s.pid for s in services.running_services() if s.name == "milvus")
-        for index_type in vector_store.INDEX_TYPES:
-            grown(measured, client, pid, index_type, vectors, LITE_SIZES)
-            save()
+        grow(services.connect_milvus(), pid, LITE_SIZES, vector_store.INDEX_TYPES)
 
 
 @contextmanager
@@ -111,21 +116,21 @@ def own_share(vectors: np.ndarray, count: int) -> float:
 
 
 def grown(
-    measured: dict[str, Any],
+    rows: list[dict[str, Any]],
     client: MilvusClient,
     pid: int,
     index_type: str,
     vectors: np.ndarray,
-    sizes: Sequence[int] = REAL_SIZES,
+    sizes: Sequence[int],
 ) -> None:
-    """Add the rows of one index type on one server to `measured["growth"]`."""
+    """Add to `rows` those of one index type on one server, and once those of exact search."""
     server = client.get_server_version()
     empty_mb = psutil.Process(pid).memory_info().rss / 1e6
     table = indexes.study(client, vectors, sizes, [index_type], server_pid=pid)
     table = table.assign(server=server, empty_mb=empty_mb)
-    if any(row["index"] == indexes.EXACT for row in measured["growth"]):
+    if any(row["index"] == indexes.EXACT for row in rows):
         table = table[table["index"] != indexes.EXACT]
-    measured["growth"] += json.loads(table.round(4).to_json(orient="records"))
+    rows += json.loads(table.round(4).to_json(orient="records"))
     print(table.to_string(), flush=True)
 
 

@@ -165,24 +165,28 @@ def notebook_body(notebook: nbformat.NotebookNode, folder: Path) -> BeautifulSou
     for text in body.find_all(string=FORMULA):
         if not text.find_parent(["pre", "code", "script", "style"]):
             typeset(text)
-    for number, table in enumerate(body.find_all("table"), start=1):
+    for table in body.find_all("table"):
         table.attrs.pop("border", None)
-        box = {"class": "scroll", "tabindex": "0", "role": "region"}
-        table.wrap(body.new_tag("div", attrs={**box, "aria-label": f"Table {number}"}))
+    for kind, found in (("Table", body.find_all("table")), ("Figure", body.find_all("img"))):
+        for number, one in enumerate(found, start=1):  # wide ones scroll, also by keyboard
+            box = {"class": "scroll", "tabindex": "0", "role": "region"}
+            place = one.find_parent("p") or one  # a paragraph holds no box
+            place.wrap(body.new_tag("div", attrs={**box, "aria-label": f"{kind} {number}"}))
     for corner in body.find_all(lambda tag: tag.name == "th" and not tag.get_text(strip=True)):
         corner.name = "td"
-    for block in body.select("pre, math[display=block]"):  # these scroll, also by keyboard
+    for block in body.select("pre, math[display=block]"):  # these, too
         block["tabindex"] = "0"
     fold_solutions(body)
     return body
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy whose widgets, which are nothing without a kernel, are replaced by a sentence."""
+    """A copy whose widgets, nothing without a kernel, are the picture they bring or a sentence."""
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         for output in cell.get("outputs", []):
-            if WIDGET in output.get("data", {}):
+            data = output.get("data", {})
+            if WIDGET in data and "text/html" not in data:
                 output["data"] = nbformat.from_dict({"text/html": f"<p>{WIDGET_NOTE}</p>"})
     return copy
 

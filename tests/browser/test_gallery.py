@@ -282,6 +282,10 @@ def test_every_page_opens_from_disk_and_fits_a_phone(visit, site, name):
     page = visit(name, PHONE, color_scheme="dark", has_touch=True, is_mobile=True)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE[0], f"{width} pixels wide"
+    shown = page.locator(".scroll img").evaluate_all(
+        "all => all.map(one => [one.naturalWidth, one.getBoundingClientRect().width])"
+    )
+    assert all(width >= min(natural, 600) for natural, width in shown), "too small to be read"
     page.screenshot(path=SCREENSHOTS / f"phone_{name}.png")
     links = page.locator("a[href]:not([href^=http])").evaluate_all(
         "links => links.map(link => link.getAttribute('href'))"

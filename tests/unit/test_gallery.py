@@ -165,6 +165,7 @@ def test_photos_of_another_dataset_do_not_stay(tmp_path):
     assert left == {record.id for record in dataset}
 
 
+STILL = {WIDGET: {}, "text/html": '<img src="data:" alt="A tool">', "text/plain": "VBox()"}
 CELLS = [
     new_markdown_cell("# 1 · Test\n\n**You will learn** to *test* `this`.\n"),
     new_markdown_cell(
@@ -176,6 +177,7 @@ CELLS = [
         "[text](../docs/c.md).\n\n"
         "## On your own\n\nTry.\n"
     ),
+    new_code_cell("1", outputs=[new_output("display_data", STILL)]),
     new_markdown_cell("![A dot](dot.svg)"),
     new_markdown_cell("### Solutions"),
     new_code_cell("2", outputs=[new_output("stream", text="two & <three>")]),
@@ -243,6 +245,13 @@ def test_a_picture_beside_the_notebook_is_inside_the_page(page):
     assert kind == "data:image/svg+xml;base64" and base64.b64decode(content).decode() == DOT
 
 
+def test_tables_and_figures_scroll_inside_themselves(page):
+    wide = page.main.select("table, img")
+    boxes = [one.find_parent(class_="scroll") for one in wide]
+    assert len(wide) == 2 and all(box["tabindex"] == "0" for box in boxes)
+    assert len({box["aria-label"] for box in boxes}) == len(boxes)
+
+
 def test_links_come_with_the_pages_they_lead_to(tmp_path):
     paths = [tmp_path / f"{stem}.ipynb" for stem in ("1_a", "2_b", "3_c")]
     cells = [new_markdown_cell("# 1 · Any"), new_markdown_cell("On to [c](3_c.ipynb).")]
@@ -288,6 +297,11 @@ def test_the_index_while_notebooks_are_still_running(tmp_path):
 def test_a_widget_says_how_to_get_it(page):
     assert "make lab" in page.main.text
     assert "widget-view" not in str(page)
+
+
+def test_a_widget_with_a_picture_is_that_picture(page):
+    assert page.select_one("img[alt='A tool']")
+    assert str(page.main).count("make lab") == 1, "said of the other one"
 
 
 def test_no_template_or_page_names_another_host(page):
