@@ -89,7 +89,7 @@ def open_folder(folder: Path, named: str = "") -> ImageDataset:
     dataset = replace(
         dataset,
         name=named or folder.name,
-        slug=named or f"{slug_of(folder.name)}_{digest(folder.as_posix())}",
+        slug=named or f"{slug_of(folder.name)}_{short_digest(folder.as_posix())}",
         skipped=(*sorted(left_out), *dataset.skipped),
         note="" if named else note,
     )
@@ -224,7 +224,7 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "photos"
 
 
-def digest(text: str) -> str:
+def short_digest(text: str) -> str:
     """Eight hexadecimal digits that tell texts and paths apart."""
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 

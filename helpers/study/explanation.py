@@ -111,11 +111,11 @@ def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     """
     x, y, width, height = box
     mask = np.zeros(image_size[::-1], bool)
-    mask[_pixels(y, height), _pixels(x, width)] = True
+    mask[_pixel_range(y, height), _pixel_range(x, width)] = True
     return mask
 
 
-def _pixels(start: float, length: float) -> slice:
+def _pixel_range(start: float, length: float) -> slice:
     """The pixels between two places along a side; one within a pixel is that pixel."""
     first, end = round(start), round(start + length)
     if first == end and length > 0:
@@ -317,7 +317,7 @@ def box_search(
     return table.groupby(rows).mean()
 
 
-def summary(
+def results_section(
     models: Sequence[EmbeddingModel],
     boxes: Mapping[str, pd.DataFrame],
     shares: Mapping[str, pd.DataFrame],
