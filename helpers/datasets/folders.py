@@ -126,15 +126,13 @@ def _labelled(folder: Path, names: Sequence[str]) -> tuple[tuple[ImageRecord, ..
 def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
     """The files of a folder by relative POSIX path, and photos and folders left out, with reasons.
 
-    Hidden ones are passed over. Links are followed; a folder is never walked twice.
-
-    Raises TutorialError if the folder itself cannot be read.
+    Hidden ones are passed over. Links are followed; a folder is never walked twice. Raises
+    TutorialError if the folder itself cannot be read.
     """
     files: list[str] = []
     left_out: list[tuple[Path, str]] = []
     real = folder.resolve()
-    walked, waiting = {real}, [(folder, real, "")]
-    links: list[tuple[Path, str]] = []
+    walked, waiting, links = {real}, [(folder, real, "")], []
     while waiting or links:
         if not waiting:  # links come last, when it is known which folders are walked anyway
             path, why = links.pop()
