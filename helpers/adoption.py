@@ -19,39 +19,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from helpers.conversion import CHECKED, is_current, likeness, onnx_path, properties
+from helpers import conversion, models, onnx_networks, settings
+from helpers.conversion import onnx_path
 from helpers.files import locked, written_whole
-from helpers.models import (
-    NETWORKS,
-    EmbeddingModel,
-    Network,
-    adopted_folder,
-    embedding_model,
-    networks,
-)
-from helpers.onnx_contract import before_network, computed, with_contract
-from helpers.onnx_networks import (
-    CONFIGS,
-    TYPES,
-    Original,
-    Photos,
-    Vector,
-    digest,
-    hints,
-    last_line,
-    layouts,
-    located,
-    read,
-    the_vector,
-)
-from helpers.preprocessing import Scaling, read_config, recipe, scaling
+from helpers.models import NETWORKS, EmbeddingModel, adopted_folder, embedding_model
+from helpers.onnx_contract import before_network, with_contract
+from helpers.onnx_networks import Original, Photos, Tensors, Vector
+from helpers.preprocessing import Scaling, recipe, scaling
 from helpers.progress import say
 from helpers.quantization import calibration_pixels
-from helpers.settings import TutorialError, display_path, load_settings, relative_path, typed_path
+from helpers.settings import TutorialError, display_path, last_line, load_settings, typed_path
 
 ADOPTION = 1
 """Goes up when the same file would be adopted otherwise."""
-LIKENESS = 0.9999
 ALIKE = 0.99999  # a cosine above which two photos have the same vector
 
 
@@ -68,64 +48,42 @@ def from_onnx(
 ) -> str:
     """Register a network of any framework under the name that is returned, preset `recommended`.
 
-    Args:
-        path: an ONNX file, or a folder as Hugging Face and Optimum lay it out, with `model.onnx`
-            or `onnx/model.onnx`. `preprocessor_config.json` and `config.json` beside the file, or
-            in the folder above an `onnx/`, say what is not given here.
-        input_size: height and width of what the network sees, in pixels.
-        mean, std: three numbers each for channels scaled to 0–1, in the order of `channels`.
-        output: the tensor that becomes the vector; by default a pooled vector, else a sequence's
-            first token (its mean where the tokens fill a square), else a feature map's average,
-            else what the last layer of a classifier gets.
-        channels: the order that the network wants, `RGB` or `BGR`.
-        resize, crop: as in `models.Recipe`; by default bicubic, and the centre of the photo.
+    path: an ONNX file, or a folder as Hugging Face and Optimum lay it out, with `model.onnx` or
+    `onnx/model.onnx`. `preprocessor_config.json` and `config.json` beside the file, or in the
+    folder above an `onnx/`, say what is not given here.
+    input_size: height and width of what the network sees, in pixels.
+    mean, std: three numbers each for channels scaled to 0–1, in the order of `channels`.
+    output: the tensor that becomes the vector; by default a pooled vector, else a sequence's first
+    token (its mean where the tokens fill a square), else a feature map's average, else what the
+    last layer of a classifier gets.
+    channels: the order that the network wants, `RGB` or `BGR`.
+    resize, crop: as in `models.Recipe`; by default bicubic, and the centre of the photo.
 
-    Returns:
-        The name, for `embedding_model(name, "recommended")` and `onnx_model`. It is remembered in
-        BUILD_DIR: the same file, with nothing else given, is found as it was adopted last.
-
-    Raises:
-        TutorialError: the file cannot be used, or something that it needs is not known. Nothing is
-            kept then.
+    Returns the name, for `embedding_model(name, "recommended")` and `onnx_model`. It is remembered
+    in BUILD_DIR: the same file, with nothing else given, is found as it was adopted last. Raises
+    TutorialError, and keeps nothing, if the file cannot be used or something that it needs is not
+    known.
     """
-    file, folder = located(typed_path(path))
-    proto, parts = read(file)
+    file, folder = onnx_networks.located(typed_path(path))
+    proto, parts = onnx_networks.read(file)
     given = {
-        key: np.ravel(value).tolist() if key in ("mean", "std") else value
-        for key, value in {
-            "input_size": input_size, "mean": mean, "std": std, "output": output,
-            "channels": channels, "resize": resize, "crop": crop,
-        }.items()
-        if value is not None
+        "input_size": input_size, "mean": mean, "std": std, "output": output,
+        "channels": channels, "resize": resize, "crop": crop,
     }  # fmt: skip
-    content = digest([file, *parts, *(folder / name for name in CONFIGS)])
+    given = {key: value for key, value in given.items() if value is not None}
+    given |= {key: np.ravel(given[key]).tolist() for key in ("mean", "std") if key in given}
+    content = onnx_networks.network_digest([file, *parts], folder)
     identity = hashlib.sha256(repr([content, sorted(given.items()), ADOPTION]).encode()).hexdigest()
+    about = {"content": content, "identity": identity}
+    about |= {"source": settings.relative_path(file), "given": given}
     with locked(adopted_folder() / ".lock"):
-        defaults = given == {"channels": "RGB"}
-        for name, about in records().items():
-            same = about["content"] == content if defaults else about["identity"] == identity
-            model = embedding_model(name, "recommended")
-            if same and is_current(onnx_path(model), model):
-                return name
-        config = {**hints(folder), **read_config(folder / CONFIGS[0])}
+        if name := remembered(about):
+            return name
+        config = onnx_networks.configuration(folder)
         title = folder.name if file.stem == "model" else file.stem
         proto, model, vector = adopt(Original(file, proto), config, given, title)
-        source = relative_path(file)
-        model = named(model, identity, source, given)
-        about = {"embedding_from": vector.said, "source": source}
-        helper.set_model_props(proto, {**properties(model), **about})
-        with written_whole(onnx_path(model)) as part:
-            onnx.save(proto, part)
-        about = {
-            "content": content,
-            "identity": identity,
-            "source": source,
-            "given": given,
-            "network": asdict(model.network),
-            "recipe": model.recipe.description(),
-        }
-        with written_whole(adopted_folder() / f"{model.name}.json") as part:
-            part.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        model = named(model, about)
+        keep(proto, model, vector, about)
     say(f"{model.name}: {model.dimension} numbers a photo, {vector.said}.")
     return model.name
 
@@ -136,49 +94,68 @@ def records() -> dict[str, dict]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
-def named(model: EmbeddingModel, identity: str, source: str, given: Mapping) -> EmbeddingModel:
+def remembered(about: Mapping) -> str | None:
+    """The name of the same file with the same settings, or with any if none are given now."""
+    same = "content" if about["given"] == {"channels": "RGB"} else "identity"
+    for name, record in records().items():
+        model = embedding_model(name, "recommended")
+        if record[same] == about[same] and conversion.is_current(onnx_path(model), model):
+            return name
+    return None
+
+
+def named(model: EmbeddingModel, about: Mapping) -> EmbeddingModel:
     """`model` under its title's name, or with its content's where another model has that name.
 
     What was adopted of the same file with the same settings is replaced: the file has changed.
     """
     name = re.sub(r"[^a-z0-9]+", "_", model.title.lower()).strip("_") or "model"
-    title, before = model.title, records().get(name)
-    if name in NETWORKS or (before and [before["source"], before["given"]] != [source, given]):
+    title, before, identity = model.title, records().get(name, about), about["identity"]
+    if name in NETWORKS or any(before[key] != about[key] for key in ("source", "given")):
         name, title = f"{name}_{identity[:6]}", f"{title} {identity[:6]}"
     network = replace(model.network, title=title, weights_sha256=identity)
     return replace(model, name=name, network=network)
 
 
+def keep(proto: onnx.ModelProto, model: EmbeddingModel, vector: Vector, about: Mapping) -> None:
+    """Write the ONNX file with its metadata, then what is remembered of it."""
+    said = {"embedding_from": vector.said, "source": about["source"]}
+    helper.set_model_props(proto, conversion.properties(model) | said)
+    with written_whole(onnx_path(model)) as part:
+        onnx.save(proto, part)
+    about = {**about, "network": asdict(model.network), "recipe": model.recipe.description()}
+    with written_whole(adopted_folder() / f"{model.name}.json") as part:
+        part.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
 def chosen() -> list[str]:
     """The names that MODELS gives, files and folders adopted: by default the whole registry.
 
-    Raises:
-        TutorialError: a name is no network, file or folder; or as `from_onnx`.
+    Raises TutorialError if a name is no network, file or folder, or as `from_onnx` does.
     """
-    names = []
+    names, known = [], models.networks()
     for wanted in load_settings().models or NETWORKS:
-        if wanted in networks():
+        if wanted in known:
             names.append(wanted)
         elif typed_path(wanted).exists():
             names.append(from_onnx(wanted))
         else:
             raise TutorialError(
-                f"MODELS names {wanted!r}, which is neither a network ({', '.join(networks())}) "
+                f"MODELS names {wanted!r}, which is neither a network ({', '.join(known)}) "
                 "nor an ONNX file or a folder of one: correct it, or unset MODELS to use the "
                 "default."
             )
     return list(dict.fromkeys(names))
 
 
-def chosen_models(preset: str = "article") -> list[EmbeddingModel]:
+def chosen_models(preset: str) -> list[EmbeddingModel]:
     """The models that MODELS gives under a preset, adopted ones under the only one they have.
 
     Raises TutorialError as `chosen` does.
     """
-    models = []
-    for name in chosen():
-        models.append(embedding_model(name, preset if name in NETWORKS else "recommended"))
-    return models
+    return [
+        embedding_model(name, preset if name in NETWORKS else "recommended") for name in chosen()
+    ]
 
 
 # From what it is to what it shall be --------------------------------------------------------------
@@ -189,93 +166,91 @@ def adopt(
 ) -> tuple[onnx.ModelProto, EmbeddingModel, Vector]:
     """The graph of our contract, checked against the original on photos, and what it is.
 
-    Raises:
-        TutorialError: as `from_onnx`.
+    Raises TutorialError as `from_onnx` does.
     """
-    where, ways = display_path(original.file), layouts(original)
+    where, possible = display_path(original.file), onnx_networks.layouts(original)
     original.open()
-    uint8, channels = ways[0].type == TensorProto.UINT8, given["channels"]
-    if uint8 and not {"mean", "std"}.isdisjoint(given):
+    channels, scaled = given["channels"], None
+    if possible[0].type != TensorProto.UINT8:
+        scaled = scaling(config, given.get("mean"), given.get("std"), channels, where)
+    elif not {"mean", "std"}.isdisjoint(given):
         raise TutorialError(
             f"{where} takes whole pixels (uint8), so it scales them itself: give no mean and std."
         )
-    scaled = None
-    if not uint8:
-        scaled = scaling(config, given.get("mean"), given.get("std"), channels, where)
     sizes = {key: given.get(key) for key in ("input_size", "resize", "crop")}
-    prepared = recipe(config, ways[0].size, **sizes, where=where)
-    pixels = calibration_pixels(prepared)[CHECKED]
-    photos, fed, found = tried(original, ways, pixels, scaled, channels)
+    prepared = recipe(config, possible[0].size, **sizes, where=where)
+    pixels = calibration_pixels(prepared)[conversion.CHECKED]
+    photos, tensors = first_that_runs(original, possible, pixels, scaled, channels)
+    vector = onnx_networks.the_vector(original, tensors, given.get("output"), config.get("labels"))
 
-    def inner(tensor: str) -> np.ndarray:
-        return found[tensor] if tensor in found else original.run([tensor], fed, photos)[tensor]
-
-    vector = the_vector(original, found, inner, given.get("output"), config.get("labels"))
-    wanted = {"embedding": unit_vectors(inner(vector.tensor), vector, where)}
+    expected = {"embedding": unit_vectors(tensors[vector.tensor], vector, where)}
     if vector.feature_map:
-        maps = inner(vector.feature_map).astype(np.float32)
-        wanted["feature_map"] = maps.transpose(0, 2, 3, 1) if vector.channels_first else maps
+        maps = tensors[vector.feature_map].astype(np.float32)
+        expected["feature_map"] = maps.transpose(0, 2, 3, 1) if vector.channels_first else maps
     text = str(scaled) if scaled else f"{channels.lower()}, scaled inside the network"
-    network = Network(title, None, text, wanted["embedding"].shape[1], "")
+    network = models.Network(title, None, text, expected["embedding"].shape[1], "")
     prepared = replace(prepared, pooling=vector.pooling)
+    model = EmbeddingModel(title, "recommended", "fp32", network, prepared)
     before = before_network(photos, scaled, channels)
-    for one_by_one in (False, True):
+    for photo_by_photo in (False, True) if photos.batch == 1 else (False,):
         with suppress(Exception):  # it cannot take several photos at once
-            proto = with_contract(original.whole(), photos, before, vector, wanted, one_by_one)
-            made = [computed(proto, pixels[:count]) for count in (len(pixels), 3)]
-            if all(
-                likeness(array[: len(found[name])], found[name]) >= LIKENESS
-                for name, array in wanted.items()
-                for found in made
-            ):
-                return (
-                    proto,
-                    EmbeddingModel(title, "recommended", "fp32", network, prepared),
-                    vector,
-                )
-        if photos.batch != 1:
-            break
+            proto = with_contract(
+                original.whole(), photos, before, vector, expected, photo_by_photo
+            )
+            if computes(proto, pixels, expected):
+                return proto, model, vector
     raise TutorialError(
         f"{where} was not adopted, because it computes something else for several photos at once "
         "than for one: export it for an open number of photos, or for one."
     )
 
 
-def tried(
+def computes(
+    proto: onnx.ModelProto, pixels: np.ndarray, expected: Mapping[str, np.ndarray]
+) -> bool:
+    """Whether a graph gives these outputs for pixels uint8 [n, H, W, 3], and for fewer of them."""
+    for count in (len(pixels), 3):
+        actual = conversion.outputs(proto.SerializeToString(), pixels[:count])
+        for name, array in expected.items():
+            if conversion.likeness(array[:count], actual[name]) < conversion.LEAST_LIKENESS["fp32"]:
+                return False
+    return True
+
+
+def first_that_runs(
     original: Original,
-    ways: Sequence[Photos],
+    possible: Sequence[Photos],
     pixels: np.ndarray,
     scaled: Scaling | None,
     channels: str,
-) -> tuple[Photos, np.ndarray, dict[str, np.ndarray]]:
-    """The first way to give photos that works, these photos as given, and all outputs for them.
+) -> tuple[Photos, Tensors]:
+    """The first layout of `possible` in which the network takes photos, and its tensors for them.
 
-    Raises:
-        TutorialError: none works.
+    pixels: uint8 [n, H, W, 3]. Raises TutorialError if none works.
     """
-    for photos in ways:
+    for photos in possible:
         fed = pixels[..., ::-1] if channels == "BGR" else pixels
         if scaled:
             shift, scale = scaled.shift_and_scale()
             fed = (fed.astype(np.float32) - shift) * scale
         fed = fed.transpose(0, 3, 1, 2) if photos.channels_first else fed
-        fed = np.ascontiguousarray(fed, TYPES[photos.type])
+        # [n, 3, H, W] or [n, H, W, 3], as the network has its photos
+        fed = np.ascontiguousarray(fed, onnx_networks.TYPES[photos.type])
         try:
-            return photos, fed, original.run(original.outputs, fed, photos)
+            return photos, Tensors(original, fed, photos)
         except Exception as error:  # ONNX Runtime's errors have no common class
-            failed = last_line(error)
+            reason = last_line(error)
     size = pixels.shape[1]
     raise TutorialError(
         f"{display_path(original.file)} does not run on photos of {size} × {size} pixels "
-        f"({failed}): give the input_size it was made for."
+        f"({reason}): give the input_size it was made for."
     )
 
 
 def unit_vectors(array: np.ndarray, vector: Vector, where: str) -> np.ndarray:
     """What the tensor is as vectors of unit length, float32 [n, d].
 
-    Raises:
-        TutorialError: there are none, or all are the same.
+    Raises TutorialError if there are none, or all are the same.
     """
     array = array.astype(np.float64)
     if vector.kind == "first":
@@ -284,7 +259,7 @@ def unit_vectors(array: np.ndarray, vector: Vector, where: str) -> np.ndarray:
         array = array.mean(axis=1)
     elif vector.kind == "map":
         array = array.mean(axis=(2, 3) if vector.channels_first else (1, 2))
-    array = array.reshape(len(array), -1)
+    array = array.reshape(len(array), -1)  # [n, d]
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     if np.isfinite(array).all() and lengths.all():
         array /= lengths

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -137,11 +137,7 @@ def split_queries(queries: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nd
     return np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
 
 
-def relevance(
-    labels: Labels,
-    queries: np.ndarray,
-    gain: Literal["binary", "jaccard", "shared"],
-) -> np.ndarray:
+def relevance(labels: Labels, queries: np.ndarray, gain: str) -> np.ndarray:
     """What each photo is worth as an answer to each query: float32 [queries, photos].
 
     binary: 1 if at least one category is shared. shared: number of shared categories.
@@ -149,7 +145,7 @@ def relevance(
     A query is worth 0 as its own answer.
     """
     shown, _ = category_matrix(labels)
-    value = shown[queries] @ shown.T
+    value = shown[queries] @ shown.T  # [queries, photos]: categories in common
     if gain == "binary":
         value = (value > 0).astype(np.float32)
     elif gain == "jaccard":
@@ -287,16 +283,13 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, *, confidence: float = 0.95) 
     """
     interval, means = _bootstrap_mean(np.subtract(a, b), confidence)
     smaller = min((means <= 0).sum(), (means >= 0).sum())
-    return PairedDifference(
-        *interval,
-        p=float(min(1, 2 * (smaller + 1) / (RESAMPLES + 1))),
-    )
+    return PairedDifference(*interval, p=float(min(1, 2 * (smaller + 1) / (RESAMPLES + 1))))
 
 
 def intervals(values: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """`bootstrap_ci` of several systems or metrics: a row each, columns `mean`, `low`, `high`."""
-    found = {name: bootstrap_ci(each) for name, each in values.items()}
-    return pd.DataFrame.from_dict(found, orient="index", columns=Interval._fields)
+    rows = {name: bootstrap_ci(system) for name, system in values.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=Interval._fields)
 
 
 def compare(
@@ -304,20 +297,16 @@ def compare(
 ) -> pd.DataFrame:
     """Which system is better than which, query by query, corrected for how many are compared.
 
-    Args:
-        values: per system one metric of the same queries, float [queries].
-        pairs: which to compare, or the name of the one that all others are compared with; by
-            default every two, the one with the higher mean first.
+    values: per system one metric of the same queries, float [queries]. pairs: which to compare, or
+    the name of the one that all others are compared with; by default every two, the one with the
+    higher mean first.
 
-    Returns:
-        One row per pair, named "A − B": `difference`, the mean of A − B; `low` and `high`, its
-        interval at 1 − 0.05/m for m pairs, so that all of them hold together with 95 %
-        (Bonferroni); `p`, corrected by Holm, "A simple sequentially rejective multiple test
-        procedure", 1979: the i-th smallest p-value times m − i + 1, at most 1, and not below the
-        one before it; `better`, the better system's name where p < 0.05, else "unclear".
-
-    Raises:
-        TutorialError: there are fewer than two queries.
+    Returns one row per pair, named "A − B": `difference`, the mean of A − B; `low` and `high`, its
+    interval at 1 − 0.05/m for m pairs, so that all of them hold together with 95 % (Bonferroni);
+    `p`, corrected by Holm, "A simple sequentially rejective multiple test procedure", 1979: the
+    i-th smallest p-value times m − i + 1, at most 1, and not below the one before it; `better`, the
+    better system's name where p < 0.05, else "unclear". Raises TutorialError for fewer than two
+    queries.
     """
     if pairs is None:
         pairs = list(combinations(sorted(values, key=lambda name: -np.mean(values[name])), 2))
@@ -346,12 +335,12 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(index=spelled, columns=spelled)
 
 
-def record(table: pd.DataFrame) -> dict[str, float | list[float]]:
+def results_entry(table: pd.DataFrame) -> dict[str, float | list[float]]:
     """`intervals` as results.json keeps them: `{"ndcg@10": mean, "ndcg@10_ci": [low, high]}`."""
-    found = {}
+    kept = {}
     for name, mean, low, high in table.itertuples():
-        found |= {name: mean, f"{name}_ci": [low, high]}
-    return found
+        kept |= {name: mean, f"{name}_ci": [low, high]}
+    return kept
 
 
 def spelled(metric: object) -> object:

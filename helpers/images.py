@@ -103,7 +103,7 @@ def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
                     raise
         return _decode(io.BytesIO(content), at_least)
     except Exception as error:
-        raise UnusablePhoto(path, *_reason(path, error)) from error
+        raise UnusablePhoto(path, *_why_unusable(path, error)) from error
 
 
 def _decode(source: BinaryIO, at_least: int | None) -> tuple[Image.Image, int]:
@@ -213,7 +213,7 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
     return photo.convert("RGB")
 
 
-def _reason(path: Path, error: Exception) -> tuple[str, str]:
+def _why_unusable(path: Path, error: Exception) -> tuple[str, str]:
     """What is wrong with a file that cannot be read as a photo, and the way out."""
     if not path.is_file():
         return "there is no such file", "correct its path"

@@ -51,8 +51,8 @@ def int8_instructions() -> str | None:
 
 def int8_advice() -> str:
     """One sentence: what INT8 does on this CPU."""
-    if found := int8_instructions():
-        return f"This CPU multiplies INT8 numbers with {found}: INT8 is worth it."
+    if known := int8_instructions():
+        return f"This CPU multiplies INT8 numbers with {known}: INT8 is worth it."
     return (
         "This CPU has no instructions for INT8 dot products (VNNI, AMX, Arm dot product), so INT8 "
         "gains less here than on one that has; weights of 7 bits keep it accurate."
@@ -67,10 +67,8 @@ def reduce_range() -> bool:
 def calibration_pixels(recipe: Recipe) -> np.ndarray:
     """Crops of three photos that come with scikit-learn and Matplotlib, the same ones every time.
 
-    They are in no dataset that is searched, so no query is seen in calibration.
-
-    Returns:
-        uint8 [24, H, W, 3]: squares of 40–100 % of the shorter side, half of them mirrored.
+    They are in no dataset that is searched, so no query is seen in calibration. Returns uint8
+    [24, H, W, 3]: squares of 40–100 % of the shorter side, half of them mirrored.
     """
     size, random = (recipe.input_size, recipe.input_size), np.random.default_rng(0)
     crops = []
@@ -118,13 +116,8 @@ def quantize(source: Path, target: Path, pixels: np.ndarray) -> None:
     scales are in QuantizeLinear and DequantizeLinear nodes (QDQ), which ONNX Runtime fuses into the
     operators.
 
-    Args:
-        source: the fp32 file.
-        target: the file to write.
-        pixels: calibration photos uint8 [n, H, W, 3], at least 16, none of them a query.
-
-    Raises:
-        TutorialError: there are fewer calibration photos, or no convolutions with a feature map.
+    pixels: calibration photos uint8 [n, H, W, 3], at least 16, none of them a query. Raises
+    TutorialError if there are fewer, or no convolutions with a feature map.
     """
     if len(pixels) < LEAST_PHOTOS:
         raise TutorialError(

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers import adoption, conversion, onnx_contract, preprocessing
+from helpers import adoption, conversion, models, onnx_contract, preprocessing
 from helpers.extraction import extract
 from helpers.images import load_pixels
 from helpers.models import NETWORKS, all_models, embedding_model
@@ -419,7 +419,7 @@ def test_a_file_that_changed_takes_its_own_place(first_layers, adopt, photos):
     last = ("Identity", ["map"], "again", {})
     weaker = followed(first_layers, ("Pow", ["map", "two"], "out", {}), last, outputs=["out"],
                       two=np.float32(2))  # fmt: skip
-    assert adopt(weaker, **SCALED) == name and name in adoption.networks()
+    assert adopt(weaker, **SCALED) == name and name in models.networks()
     assert not np.allclose(vectors(name, photos), before, atol=0.01)
 
 
