@@ -160,14 +160,14 @@ def keras_embedder(model: EmbeddingModel) -> keras.Model:
 
     standard_keras()
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    pixels = keras.ops.cast(image, "float32")
+    pixels = keras.ops.cast(image, "float32")  # [N, H, W, 3]
     if model.network.preprocessing == "lite":
         pixels = (pixels - 127) / 128
     else:
         pixels = keras.applications.imagenet_utils.preprocess_input(
             pixels, mode=model.network.preprocessing
         )
-    feature_map = model.network.build()(pixels)
+    feature_map = model.network.build()(pixels)  # [N, h, w, d]
     embedding = keras.layers.UnitNormalization()(pooled(feature_map, model.recipe.pooling))
     return keras.Model(image, {"embedding": embedding, "feature_map": feature_map})
 

@@ -71,7 +71,7 @@ def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k:
     rankings = np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), QUERY_BLOCK):
         block = slice(start, start + QUERY_BLOCK)
-        distances = squared_distances(queries[block], gallery)
+        distances = squared_distances(queries[block], gallery)  # [block, n]
         distances[np.arange(len(distances)), exclude[block]] = np.inf
         rankings[block] = np.argsort(distances, axis=1, kind="stable")[:, :k]
     return rankings
@@ -84,7 +84,7 @@ def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
     """
     _require_depth(k, photos - 1)
     rng = np.random.default_rng(0)
-    others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])
+    others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])  # [q, k]
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
 
@@ -95,7 +95,7 @@ def frequency_rankings(labels: Labels, queries: np.ndarray, k: int) -> np.ndarra
     sum of its categories' photo counts; ties go to the lower row. Returns int64 [q, k].
     """
     _require_depth(k, len(labels) - 1)
-    shown, _ = category_matrix(labels)
+    shown, _ = category_matrix(labels)  # [photos, categories]
     order = np.argsort(-(shown @ shown.sum(axis=0)), kind="stable")[: k + 1]
     return np.stack([order[order != query][:k] for query in queries])
 
@@ -178,8 +178,8 @@ def average_precision_at_k(rankings: np.ndarray, binary: np.ndarray, k: int) -> 
     k = all photos it is the usual average precision (Manning et al. 2008, section 8.4;
     scikit-learn's `average_precision_score`).
     """
-    hits = _ranked(rankings, binary, k)
-    precision = hits.cumsum(axis=1) / np.arange(1, k + 1)
+    hits = _ranked(rankings, binary, k)  # [queries, k], 0 or 1
+    precision = hits.cumsum(axis=1) / np.arange(1, k + 1)  # P@1 … P@k of every query
     best = np.minimum((binary > 0).sum(axis=1), k)
     return (hits * precision).sum(axis=1) / np.maximum(best, 1)
 
@@ -192,7 +192,7 @@ def ndcg_at_k(rankings: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:
     evaluation of IR techniques", 2002; equal to scikit-learn's `ndcg_score`.
     """
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    best = -np.sort(np.partition(-gains, k - 1, axis=1)[:, :k], axis=1)
+    best = -np.sort(np.partition(-gains, k - 1, axis=1)[:, :k], axis=1)  # [queries, k]
     ideal = best.astype(np.float64) @ discounts
     return np.divide(
         _ranked(rankings, gains, k) @ discounts, ideal, out=np.zeros(len(gains)), where=ideal > 0
@@ -393,7 +393,7 @@ def rank_biased_overlap(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) 
     Zobel, "A similarity measure for indefinite rankings", 2010; p = PERSISTENCE = 0.9 puts
     86 % of the weight on the first ten places.
     """
-    agreement = _agreement(rankings_a, rankings_b, k)
+    agreement = _agreement(rankings_a, rankings_b, k)  # [queries, k]
     decay = PERSISTENCE ** np.arange(1, k + 1)
     return agreement[:, -1] * decay[-1] + (1 - PERSISTENCE) / PERSISTENCE * (agreement @ decay)
 
@@ -419,7 +419,7 @@ def _ranked(rankings: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
 def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
     """Share in common among the first d, for d = 1 … k: float64 [queries, k]."""
     _require_depth(k, min(rankings_a.shape[1], rankings_b.shape[1]))
-    same = rankings_a[:, :k, None] == rankings_b[:, None, :k]
+    same = rankings_a[:, :k, None] == rankings_b[:, None, :k]  # [queries, k, k]
     common = same.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
     return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
 

@@ -52,7 +52,7 @@ def ranked_hits(
 
     vectors: float32 [photos, d], unit length, rows in the order of the dataset; query: its row.
     """
-    distances = 2 - 2 * vectors[ranking] @ vectors[query]
+    distances = 2 - 2 * vectors[ranking] @ vectors[query]  # float32 [results]
     records = [dataset.records[row] for row in ranking]
     return [
         Hit(record.id, float(distance), rank, relative_path(record.path), record.labels)

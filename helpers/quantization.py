@@ -78,7 +78,7 @@ def calibration_pixels(recipe: Recipe) -> np.ndarray:
             side = int(min(photo.size) * random.uniform(0.4, 1))
             left, top = (int(random.integers(length - side + 1)) for length in photo.size)
             crop = photo.crop((left, top, left + side, top + side))
-            resized = np.array(crop.resize(size, RESIZE[recipe.resize]))
+            resized = np.array(crop.resize(size, RESIZE[recipe.resize]))  # uint8 [H, W, 3]
             crops.append(resized[:, ::-1] if number % 2 else resized)
     return np.stack(crops)
 

@@ -13,7 +13,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers import adoption, conversion, models, onnx_contract, preprocessing
+from helpers import adoption, conversion, models
+from helpers.adoption import onnx_contract, preprocessing
 from helpers.extraction import extract
 from helpers.images import load_pixels
 from helpers.models import NETWORKS, all_models, embedding_model

@@ -19,13 +19,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from helpers import conversion, models, onnx_networks, settings
+from helpers import conversion, models, settings
+from helpers.adoption import onnx_networks
+from helpers.adoption.onnx_contract import before_network, with_contract
+from helpers.adoption.onnx_networks import Original, Photos, Tensors, Vector
+from helpers.adoption.preprocessing import Scaling, recipe, scaling
 from helpers.conversion import onnx_path
 from helpers.files import locked, written_whole
 from helpers.models import NETWORKS, EmbeddingModel, adopted_folder, embedding_model
-from helpers.onnx_contract import before_network, with_contract
-from helpers.onnx_networks import Original, Photos, Tensors, Vector
-from helpers.preprocessing import Scaling, recipe, scaling
 from helpers.progress import say
 from helpers.quantization import calibration_pixels
 from helpers.settings import TutorialError, display_path, last_line, load_settings, typed_path
@@ -182,11 +183,7 @@ def adopt(
     pixels = calibration_pixels(prepared)[conversion.CHECKED]
     photos, tensors = first_that_runs(original, possible, pixels, scaled, channels)
     vector = onnx_networks.the_vector(original, tensors, given.get("output"), config.get("labels"))
-
-    expected = {"embedding": unit_vectors(tensors[vector.tensor], vector, where)}
-    if vector.feature_map:
-        maps = tensors[vector.feature_map].astype(np.float32)
-        expected["feature_map"] = maps.transpose(0, 2, 3, 1) if vector.channels_first else maps
+    expected = outputs_of_contract(tensors, vector, where)
     text = str(scaled) if scaled else f"{channels.lower()}, scaled inside the network"
     network = models.Network(title, None, text, expected["embedding"].shape[1], "")
     prepared = replace(prepared, pooling=vector.pooling)
@@ -203,6 +200,18 @@ def adopt(
         f"{where} was not adopted, because it computes something else for several photos at once "
         "than for one: export it for an open number of photos, or for one."
     )
+
+
+def outputs_of_contract(tensors: Tensors, vector: Vector, where: str) -> dict[str, np.ndarray]:
+    """`embedding` float32 [n, d] and, if there is one, `feature_map` float32 [n, h, w, d].
+
+    Raises TutorialError as `unit_vectors` does.
+    """
+    expected = {"embedding": unit_vectors(tensors[vector.tensor], vector, where)}
+    if vector.feature_map:
+        maps = tensors[vector.feature_map].astype(np.float32)
+        expected["feature_map"] = maps.transpose(0, 2, 3, 1) if vector.channels_first else maps
+    return expected
 
 
 def computes(

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from helpers.adoption.onnx_networks import Photos, Vector
+from helpers.adoption.preprocessing import Scaling
 from helpers.conversion import OPSET
-from helpers.onnx_networks import Photos, Vector
-from helpers.preprocessing import Scaling
 
 LEAST_OPSET = 13
 Step = tuple[str, dict, list]

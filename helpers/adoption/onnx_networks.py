@@ -15,8 +15,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto
 
+from helpers.adoption.preprocessing import read_config
 from helpers.conversion import compare
-from helpers.preprocessing import read_config
 from helpers.settings import TutorialError, display_path, last_line
 
 CONFIGS = ("preprocessor_config.json", "config.json")
