@@ -22,6 +22,7 @@ Labels = Sequence[Collection[str]]
 
 QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
 RESAMPLES = 10_000
+SPLITS = 20
 PERSISTENCE = 0.9  # of rank-biased overlap
 
 
@@ -352,24 +353,23 @@ def spelled(metric: object) -> object:
 def held_out(
     scores: pd.DataFrame,
     choose: Callable[[pd.Series], Hashable] = pd.Series.idxmax,
-    splits: int = 20,
 ) -> np.ndarray:
     """What a choice among settings brings to queries that had no say in it: float64 [queries].
 
     The queries are split into random halves; each half is scored with the setting that the other
-    half chooses, so no query is scored by a choice it took part in. The mean over `splits` splits
+    half chooses, so no query is scored by a choice it took part in. The mean over SPLITS splits
     is returned: repeated two-fold cross-validation (Stone, "Cross-validatory choice and
     assessment of statistical predictions", 1974).
 
     scores: one metric, [queries, settings]; choose: the settings' means → the one chosen.
     """
     total = np.zeros(len(scores))
-    for seed in range(splits):
+    for seed in range(SPLITS):
         first, second = split_queries(np.arange(len(scores)), seed)
         for chosen_on, reported_on in ((first, second), (second, first)):
             chosen = choose(scores.iloc[chosen_on].mean())
             total[reported_on] += scores[chosen].to_numpy()[reported_on]
-    return total / splits
+    return total / SPLITS
 
 
 # --- agreement of two models ------------------------------------------------------------------

@@ -73,11 +73,8 @@ class _UnknownRange(ValueError):
     """Pixels that cannot be told black from white."""
 
 
-def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
+def open_photo(path: Path) -> Image.Image:
     """Decode a photo completely: mode RGB, turned upright as its EXIF orientation says.
-
-    With `at_least`, a JPEG may come out at 1/2, 1/4 or 1/8 of its size, neither side shorter than
-    that many pixels: the decoder then averages blocks of pixels and is several times faster.
 
     Transparency is composited on white, grey of 10 to 16 bits scaled to 8, of an animation the
     first frame taken. The pixels of an ordinary RGB photo are those of Keras' `load_img`. Damaged
@@ -85,11 +82,15 @@ def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
 
     Raises UnusablePhoto, naming the file, if the pixels cannot be read completely.
     """
-    return decode(path, at_least)[0]
+    return decode(path)[0]
 
 
 def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
-    """The photo that `open_photo` gives, and the EXIF orientation (1 to 8) that made it upright."""
+    """The photo that `open_photo` gives, and the EXIF orientation (1 to 8) that made it upright.
+
+    With `at_least`, a JPEG may come out at 1/2, 1/4 or 1/8 of its size, neither side shorter than
+    that many pixels: the decoder then averages blocks of pixels and is several times faster.
+    """
     path = Path(path)
     # A decoder fed damaged bytes raises nearly anything: OSError, SyntaxError, struct.error, …
     try:
@@ -188,7 +189,7 @@ def load_pixels(
     if resize not in RESIZE:
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
     shorter_side = shorter_side or size
-    photo = open_photo(path, None if resize == "nearest" else SCALED_DECODE * shorter_side)
+    photo, _ = decode(path, None if resize == "nearest" else SCALED_DECODE * shorter_side)
     if crop:
         edge = (1 - size / shorter_side) / 2  # of the shorter side, cut off at both ends
         photo = ImageOps.fit(photo, (size, size), RESIZE[resize], bleed=edge)
