@@ -271,21 +271,19 @@ def check(
     names = ("embedding",) if model.precision == "int8" else expected
     lowest = min(likeness(expected[name], actual.get(name)) for name in names)
     least = LEAST_LIKENESS[model.precision]
-    if lowest >= least:
-        return
-    if model.precision == "int8":
+    if lowest < least and model.precision == "int8":
         raise TutorialError(
             f"The INT8 ONNX file of {model.title} was not kept, because this network does not bear "
             f"INT8 well enough (a cosine of {lowest:.4f} to the vectors of its fp32 file, where "
             f'{least} is the least): use precision="fp32".'
         )
-    raise TutorialError(
-        f"The {model.precision} ONNX file of {model.title} was not kept, because it computes "
-        f"something else than what it was made from (a likeness of {lowest:.4f}, where "
-        f"{least} is the least): restart the kernel and run the notebook "
-        "from its first cell; if that does not help, delete .venv and `make run` installs the "
-        "versions that were tested."
-    )
+    if lowest < least:
+        raise TutorialError(
+            f"The fp32 ONNX file of {model.title} was not kept, because it computes something else "
+            f"than what it was made from (a likeness of {lowest:.4f}, where {least} is the least): "
+            "restart the kernel and run the notebook from its first cell; if that does not help, "
+            "delete .venv and `make run` installs the versions that were tested."
+        )
 
 
 def likeness(expected: np.ndarray, actual: np.ndarray | None) -> float:

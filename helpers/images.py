@@ -12,7 +12,6 @@ import numpy as np
 import pi_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from helpers.mending import mended
 from helpers.settings import TutorialError, display_path
 
 RESIZE = {
@@ -99,6 +98,8 @@ def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
             try:
                 return _decode(file, at_least)
             except Exception:
+                from helpers.mending import mended  # few photos need it
+
                 content = mended(path.read_bytes())
                 if content is None:
                     raise

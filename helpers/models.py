@@ -5,10 +5,10 @@ Adding a model is adding an entry: a `Network` (how Keras builds it) and a recip
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,8 +59,8 @@ class Recipe:
 
     def description(self) -> dict[str, str]:
         """The recipe as strings; `described_recipe` is the inverse."""
-        known = {key: value for key, value in asdict(self).items() if value is not None}
-        return {key: str(value).lower() for key, value in known.items()}
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: str(value).lower() for key, value in given.items()}
 
 
 def described_recipe(description: Mapping[str, str]) -> Recipe:
@@ -133,17 +133,15 @@ def imagenet_network(name: str) -> keras.Model:
     return model
 
 
-def _registered(name: str, title: str, preprocessing: str, dimension: int) -> Network:
-    """An entry of NETWORKS; `title` is what `keras.applications` calls it, where it has it."""
-    build = functools.partial(imagenet_network, name)
-    return Network(title, build, preprocessing, dimension, WEIGHTS_SHA256[name])
-
-
 NETWORKS = {
-    "resnet50": _registered("resnet50", "ResNet50", "caffe", 2048),
-    "vgg16": _registered("vgg16", "VGG16", "caffe", 512),
-    "efficientnet_lite0": _registered("efficientnet_lite0", "EfficientNet-Lite0", "lite", 1280),
+    name: Network(title, partial(imagenet_network, name), mode, dimension, WEIGHTS_SHA256[name])
+    for name, title, mode, dimension in (
+        ("resnet50", "ResNet50", "caffe", 2048),
+        ("vgg16", "VGG16", "caffe", 512),
+        ("efficientnet_lite0", "EfficientNet-Lite0", "lite", 1280),
+    )
 }
+"""The registry. A title is what `keras.applications` calls the network, where it has it."""
 
 PRECISIONS = ("fp32", "int8")
 
