@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -158,19 +159,11 @@ def around_the_network(path: Path) -> list[str]:
     return [node.name for row, node in enumerate(nodes) if not first <= row < pooled]
 
 
-def batches(pixels: np.ndarray):
-    """`pixels` as ONNX Runtime's calibration reads them: a few photos at a time."""
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Batches(CalibrationDataReader):
-        def __init__(self):
-            starts = range(0, len(pixels), BATCH_SIZE)
-            self.batches = ({"image": pixels[start : start + BATCH_SIZE]} for start in starts)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self.batches, None)
-
-    return Batches()
+def batches(pixels: np.ndarray) -> SimpleNamespace:
+    """`pixels` as a reader for ONNX Runtime's calibration: a few photos at a time, then None."""
+    starts = range(0, len(pixels), BATCH_SIZE)
+    remaining = ({"image": pixels[start : start + BATCH_SIZE]} for start in starts)
+    return SimpleNamespace(get_next=lambda: next(remaining, None))
 
 
 @contextmanager
