@@ -177,17 +177,14 @@ def pooled(feature_map, pooling: str):
 
     `gem` is the generalised mean with p = 3 (Radenović, Tolias, Chum, "Fine-tuning CNN Image
     Retrieval with No Human Annotation", 2018, eq. 3), for feature maps that are not negative.
-    Returns float32 [N, d]. Raises TutorialError if `pooling` is not max, average or gem.
+    Returns float32 [N, d].
     """
     from helpers.quiet_tf import keras
 
-    if pooling == "max":
-        return keras.layers.GlobalMaxPooling2D()(feature_map)
-    if pooling == "average":
-        return keras.layers.GlobalAveragePooling2D()(feature_map)
+    maximum, average = keras.layers.GlobalMaxPooling2D(), keras.layers.GlobalAveragePooling2D()
     if pooling == "gem":
-        return keras.layers.GlobalAveragePooling2D()(feature_map**3) ** (1 / 3)
-    raise TutorialError(f"No pooling {pooling!r}; there are max, average and gem.")
+        return average(feature_map**3) ** (1 / 3)
+    return {"max": maximum, "average": average}[pooling](feature_map)
 
 
 def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
