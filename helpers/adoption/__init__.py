@@ -187,7 +187,6 @@ def adopt(
     text = str(scaled) if scaled else f"{channels.lower()}, scaled inside the network"
     network = models.Network(title, None, text, expected["embedding"].shape[1], "")
     prepared = replace(prepared, pooling=vector.pooling)
-    model = EmbeddingModel(title, "recommended", "fp32", network, prepared)
     before = before_network(photos, scaled, channels)
     for photo_by_photo in (False, True) if photos.batch == 1 else (False,):
         with suppress(Exception):  # it cannot take several photos at once
@@ -195,6 +194,8 @@ def adopt(
                 original.whole(), photos, before, vector, expected, photo_by_photo
             )
             if computes(proto, pixels, expected):
+                network = replace(network, int8=bool(vector.feature_map) and not photo_by_photo)
+                model = EmbeddingModel(title, "recommended", "fp32", network, prepared)
                 return proto, model, vector
     raise TutorialError(
         f"{where} was not adopted, because it computes something else for several photos at once "
