@@ -31,7 +31,7 @@ from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS
 from helpers.progress import watched_stream
-from helpers.settings import ROOT, NeedsLabels, exit_status, load_settings
+from helpers.settings import ROOT, NeedsLabels, TutorialError, exit_status, load_settings
 
 START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
