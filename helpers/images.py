@@ -15,10 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from helpers.settings import TutorialError, display_path
 
 RESIZE = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
+    name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos")
 }
 
 pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)  # photos have threads already
