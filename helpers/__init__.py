@@ -3,7 +3,7 @@
 neighbours → settings → files → progress → mending → images → datasets → results, weight_digests,
 torch_checkpoint → weights, efficientnet → models → quantization → conversion → adoption →
 sessions, vector_cache → extraction → embedded → services → hits → vector_store, path_store →
-search → evaluation → plots → photo_maps, search_figures → study → explorer
+search → ranking → evaluation → plots → photo_maps, search_figures → study → explorer
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,29 +1,33 @@
 """How good a ranking is, measured against the photos' category labels.
 
-Conventions of this module: photos are numbered by their row in the dataset; `labels` has one
-set of categories per photo; a *ranking* is an int array [queries, k] of gallery rows, best
-first, in which the query itself never occurs.
+Conventions are those of `ranking`, whose functions can be had from here as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.metrics.pairwise import euclidean_distances
 
+from helpers.ranking import (  # noqa: F401  whoever evaluates has all of it here
+    Labels,
+    category_matrix,
+    overlap_at_k,
+    per_category,
+    rank_biased_overlap,
+    rank_exact,
+    relevance,
+    require_depth,
+    squared_distances,
+)
 from helpers.settings import NeedsLabels, TutorialError
 
-Labels = Sequence[Collection[str]]
-
-QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
 RESAMPLES = 10_000
 SPLITS = 20
-PERSISTENCE = 0.9  # of rank-biased overlap
 
 
 class Interval(NamedTuple):
@@ -45,37 +49,7 @@ class PairedDifference(NamedTuple):
     """Two-sided p-value of "no difference", between 1/RESAMPLES and 1."""
 
 
-# --- rankings ---------------------------------------------------------------------------------
-
-
-def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, as Milvus' `L2` returns them: 2 − 2·cosine of unit vectors.
-
-    queries: [q, d], gallery: [n, d]. Returns float64 [q, n], rounded to nine decimals, far
-    below float32 precision, so that identical photos are at identical distances.
-    """
-    distances = euclidean_distances(
-        np.asarray(queries, np.float64), np.asarray(gallery, np.float64), squared=True
-    )
-    return np.round(distances, 9)
-
-
-def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest gallery rows of every query by exhaustive comparison.
-
-    queries: [q, d], gallery: [n, d], unit rows; exclude: int [q], each query's own gallery row.
-    Returns int64 [q, k], ordered by (distance, row), so ties have one defined order.
-    Raises TutorialError when the gallery has fewer than k other photos.
-    """
-    _require_depth(k, len(gallery) - 1)
-    gallery = np.asarray(gallery, np.float64)
-    rankings = np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries), QUERY_BLOCK):
-        block = slice(start, start + QUERY_BLOCK)
-        distances = squared_distances(queries[block], gallery)  # [block, n]
-        distances[np.arange(len(distances)), exclude[block]] = np.inf
-        rankings[block] = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    return rankings
+# --- baselines and queries --------------------------------------------------------------------
 
 
 def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
@@ -83,7 +57,7 @@ def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
 
     queries: int [q], rows among `photos`. Returns int64 [q, k].
     """
-    _require_depth(k, photos - 1)
+    require_depth(k, photos - 1)
     rng = np.random.default_rng(0)
     others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])  # [q, k]
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
@@ -95,23 +69,10 @@ def frequency_rankings(labels: Labels, queries: np.ndarray, k: int) -> np.ndarra
     A photo's score is the number of categories it shares with all photos together, i.e. the
     sum of its categories' photo counts; ties go to the lower row. Returns int64 [q, k].
     """
-    _require_depth(k, len(labels) - 1)
+    require_depth(k, len(labels) - 1)
     shown, _ = category_matrix(labels)  # [photos, categories]
     order = np.argsort(-(shown @ shown.sum(axis=0)), kind="stable")[: k + 1]
     return np.stack([order[order != query][:k] for query in queries])
-
-
-# --- relevance --------------------------------------------------------------------------------
-
-
-def category_matrix(labels: Labels) -> tuple[np.ndarray, list[str]]:
-    """Which photo shows which category: float32 0/1 [photos, categories], and their names.
-
-    Categories are in alphabetical order.
-    """
-    names = sorted(set().union(*labels))
-    matrix = np.array([[name in shown for name in names] for shown in labels], np.float32)
-    return matrix.reshape(len(labels), len(names)), names
 
 
 def query_rows(labels: Labels) -> np.ndarray:
@@ -136,27 +97,6 @@ def split_queries(queries: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nd
     """Two random halves of the queries: choose settings on one, report on the other."""
     shuffled = np.random.default_rng(seed).permutation(queries)
     return np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
-
-
-def relevance(labels: Labels, queries: np.ndarray, gain: str) -> np.ndarray:
-    """What each photo is worth as an answer to each query: float32 [queries, photos].
-
-    binary: 1 if at least one category is shared. shared: number of shared categories.
-    jaccard: |shared| / |union| of the two category sets, 0 if both are empty.
-    A query is worth 0 as its own answer.
-    """
-    shown, _ = category_matrix(labels)
-    value = shown[queries] @ shown.T  # [queries, photos]: categories in common
-    if gain == "binary":
-        value = (value > 0).astype(np.float32)
-    elif gain == "jaccard":
-        counts = shown.sum(axis=1)
-        union = counts[queries][:, None] + counts - value
-        value /= np.maximum(union, 1)
-    elif gain != "shared":
-        raise ValueError(f"unknown gain {gain!r}")
-    value[np.arange(len(value)), queries] = 0
-    return value
 
 
 # --- metrics ----------------------------------------------------------------------------------
@@ -247,18 +187,6 @@ def evaluate(
         for metric, (gain, function) in METRICS.items()
         for k in ks
     }
-
-
-def per_category(values: np.ndarray, labels: Labels, queries: np.ndarray) -> pd.DataFrame:
-    """Mean of a per-query metric over the queries that show each category.
-
-    values: [queries]. Returns one row per category with a query, most queries first, columns
-    `mean` and `queries` (their count). A query counts in each of its categories.
-    """
-    shown, names = category_matrix([labels[row] for row in queries])
-    counts = shown.sum(axis=0).astype(int)
-    table = pd.DataFrame({"mean": values @ shown / counts, "queries": counts}, index=names)
-    return table.rename_axis("category").sort_values("queries", ascending=False, kind="stable")
 
 
 # --- uncertainty ------------------------------------------------------------------------------
@@ -372,56 +300,13 @@ def held_out(
     return total / SPLITS
 
 
-# --- agreement of two models ------------------------------------------------------------------
-
-
-def overlap_at_k(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
-    """Share of the first k results that two models have in common: float64 [queries].
-
-    rankings_a, rankings_b: int [queries, ≥ k], same queries in the same order. Order within the
-    first k does not matter. Raises TutorialError when the rankings are shorter than k.
-    """
-    return _agreement(rankings_a, rankings_b, k)[:, -1]
-
-
-def rank_biased_overlap(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
-    """How alike two models order their first k results, 0 to 1: float64 [queries].
-
-    Chosen over Kendall's τ because two top-k lists hold different photos, where τ is undefined,
-    and because the first places matter most. With A_d the share in common among the first d,
-    RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d, the extrapolated form of Webber, Moffat,
-    Zobel, "A similarity measure for indefinite rankings", 2010; p = PERSISTENCE = 0.9 puts
-    86 % of the weight on the first ten places.
-    """
-    agreement = _agreement(rankings_a, rankings_b, k)  # [queries, k]
-    decay = PERSISTENCE ** np.arange(1, k + 1)
-    return agreement[:, -1] * decay[-1] + (1 - PERSISTENCE) / PERSISTENCE * (agreement @ decay)
-
-
 # --- shared -----------------------------------------------------------------------------------
-
-
-def _require_depth(k: int, available: int) -> None:
-    """Refuse a k that would give a shorter result than asked for."""
-    if not 1 <= k <= available:
-        raise TutorialError(
-            f"k = {k} is not between 1 and the {available} photos that can be ranked here: "
-            "choose a smaller k, search deeper, or set DATASET to a dataset with more photos."
-        )
 
 
 def _ranked(rankings: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
     """Values [queries, photos] in ranking order: float64 [queries, k]."""
-    _require_depth(k, rankings.shape[1])
+    require_depth(k, rankings.shape[1])
     return np.take_along_axis(values, rankings[:, :k], axis=1).astype(np.float64)
-
-
-def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
-    """Share in common among the first d, for d = 1 … k: float64 [queries, k]."""
-    _require_depth(k, min(rankings_a.shape[1], rankings_b.shape[1]))
-    same = rankings_a[:, :k, None] == rankings_b[:, None, :k]  # [queries, k, k]
-    common = same.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
-    return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
 
 
 def _bootstrap_mean(values: np.ndarray, confidence: float) -> tuple[Interval, np.ndarray]:

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
-from helpers.evaluation import rank_exact
+from helpers.ranking import rank_exact
 from helpers.settings import TutorialError
 
 RRF_CONSTANT = 60
