@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from helpers.ranking import (  # noqa: F401  whoever evaluates has all of it here
+    QUERY_BLOCK,
     Labels,
     category_matrix,
     overlap_at_k,
@@ -21,6 +22,7 @@ from helpers.ranking import (  # noqa: F401  whoever evaluates has all of it her
     rank_biased_overlap,
     rank_exact,
     relevance,
+    relevance_of,
     require_depth,
     squared_distances,
 )
@@ -59,7 +61,7 @@ def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
     """
     require_depth(k, photos - 1)
     rng = np.random.default_rng(0)
-    others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])  # [q, k]
+    others = np.stack([rng.permutation(photos - 1)[:k].copy() for _ in queries])  # [q, k]
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
 
@@ -170,8 +172,7 @@ def per_query(
     rankings: int [queries, ≥ k], row i answering photo `queries[i]`.
     Raises TutorialError when the rankings are shorter than k.
     """
-    gain, function = METRICS[metric]
-    return function(rankings, relevance(labels, queries, gain), k)
+    return _scores([metric], rankings, labels, queries, [k])[f"{metric}@{k}"]
 
 
 def evaluate(
@@ -181,12 +182,27 @@ def evaluate(
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, np.ndarray]:
     """Every metric at every k: `{"ndcg@10": float64 [queries], …}`; arguments as `per_query`."""
-    gains = {gain: relevance(labels, queries, gain) for gain, _ in METRICS.values()}
-    return {
-        f"{metric}@{k}": function(rankings, gains[gain], k)
-        for metric, (gain, function) in METRICS.items()
-        for k in ks
-    }
+    return _scores(METRICS, rankings, labels, queries, ks)
+
+
+def _scores(
+    metrics: Collection[str],
+    rankings: np.ndarray,
+    labels: Labels,
+    queries: np.ndarray,
+    ks: Sequence[int],
+) -> dict[str, np.ndarray]:
+    """`evaluate` for some metrics; gains [queries, photos] never are in memory as a whole."""
+    shown, _ = category_matrix(labels)
+    scores = {f"{metric}@{k}": np.empty(len(queries)) for metric in metrics for k in ks}
+    for start in range(0, len(queries), QUERY_BLOCK):
+        block = slice(start, start + QUERY_BLOCK)
+        for metric in metrics:
+            gain, function = METRICS[metric]
+            gains = relevance_of(shown, queries[block], gain)  # [block, photos]
+            for k in ks:
+                scores[f"{metric}@{k}"][block] = function(rankings[block], gains, k)
+    return scores
 
 
 # --- uncertainty ------------------------------------------------------------------------------

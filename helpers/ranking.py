@@ -17,7 +17,7 @@ from helpers.settings import TutorialError
 
 Labels = Sequence[Collection[str]]
 
-QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
+QUERY_BLOCK = 256  # queries ranked or judged at once: bounds the memory of [block, photos]
 PERSISTENCE = 0.9  # of rank-biased overlap
 
 
@@ -68,7 +68,11 @@ def relevance(labels: Labels, queries: np.ndarray, gain: str) -> np.ndarray:
     jaccard: |shared| / |union| of the two category sets, 0 if both are empty.
     A query is worth 0 as its own answer.
     """
-    shown, _ = category_matrix(labels)
+    return relevance_of(category_matrix(labels)[0], queries, gain)
+
+
+def relevance_of(shown: np.ndarray, queries: np.ndarray, gain: str) -> np.ndarray:
+    """`relevance` for the categories that the photos show, 0/1 [photos, categories]."""
     value = shown[queries] @ shown.T  # [queries, photos]: categories in common
     if gain == "binary":
         value = (value > 0).astype(np.float32)

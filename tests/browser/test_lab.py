@@ -979,7 +979,7 @@ def lasso(page, left: float, top: float, right: float, bottom: float) -> None:
 
 
 def between(values: np.ndarray, share: float) -> float:
-    """A pixel near that quantile, as far from all photos as one can be: a mouse is at whole ones."""
+    """A pixel near that quantile, as far from all photos as can be: a mouse is at whole ones."""
     first, last = np.quantile(values, [share - 0.06, share + 0.06])
     pixels = np.arange(math.ceil(first), last)
     distances = np.abs(pixels[:, None] - values).min(axis=1)
