@@ -5,7 +5,7 @@ Conventions are those of `ranking`, whose functions can be had from here as well
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
