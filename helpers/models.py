@@ -1,6 +1,6 @@
 """Which vector a photo gets: an `EmbeddingModel` is a network with a recipe at a precision.
 
-Adding a model is adding an entry: a `Network` (how Keras builds it) and a recipe in `PRESETS`.
+Adding a model is adding an entry to `NETWORKS` and `PRESETS`, with its weights' digest and source.
 """
 
 from __future__ import annotations
