@@ -371,7 +371,7 @@ def inspect(path: Path) -> dict:
     }
 
 
-def compare(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float]:
+def parity(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float]:
     """Parity of two sets of vectors [N, d].
 
     Returns the cosine of each pair of rows, float64 [N] (0 where one is zero), and the maximum

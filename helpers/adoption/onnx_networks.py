@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import TensorProto
 
 from helpers.adoption.preprocessing import read_config
-from helpers.conversion import compare
+from helpers.conversion import parity
 from helpers.settings import TutorialError, display_path, last_line
 
 CONFIGS = ("preprocessor_config.json", "config.json")
@@ -324,6 +324,6 @@ def _with_feature_map(original: Original, tensors: Tensors, vector: Vector) -> V
         maps = tensors[name].astype(np.float64)
         for pooling, pool in poolings.items() if maps.ndim == 4 else ():
             pooled = pool(maps, axis=(2, 3) if first else (1, 2))  # [N, d]
-            if pooled.shape == flat.shape and compare(pooled, flat)[0].min() >= EQUAL:
+            if pooled.shape == flat.shape and parity(pooled, flat)[0].min() >= EQUAL:
                 return replace(vector, feature_map=name, channels_first=first, pooling=pooling)
     return vector

@@ -168,7 +168,7 @@ def test_a_raw_export_gives_the_vectors_of_our_own_conversion(
     assert shapes == {"embedding": ["N", 1280], "feature_map": ["N", "h", "w", 1280]}
     assert np.allclose(extract(path, photos), vectors(name, photos), atol=1e-6)
     int8 = conversion.onnx_model(name, preset="recommended", precision="int8")
-    assert conversion.compare(extract(int8, photos), extract(path, photos))[0].min() > 0.9
+    assert conversion.parity(extract(int8, photos), extract(path, photos))[0].min() > 0.9
 
 
 @pytest.mark.skipif(not FROM_PYTORCH.exists(), reason="no export of PyTorch's beside the checkout")
