@@ -22,8 +22,9 @@ from PIL import Image
 
 from helpers.datasets import ImageDataset
 from helpers.datasets.records import Annotation
-from helpers.evaluation import bootstrap_ci, category_matrix, rank_exact
+from helpers.evaluation import bootstrap_ci
 from helpers.models import EmbeddingModel, Recipe
+from helpers.ranking import category_matrix, rank_exact
 from helpers.settings import TutorialError
 
 GEM_POWER = 3

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from helpers import evaluation
-from helpers.evaluation import rank_exact
+from helpers.ranking import rank_exact
 from helpers.settings import TutorialError
 
 RRF_CONSTANT = 60
