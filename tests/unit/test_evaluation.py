@@ -302,6 +302,7 @@ def test_a_table_is_made_readable():
     shown = ev.readable(table.rename(index={"a − b": "ndcg@10"}))
     assert shown.loc["nDCG@10", "p"] == "< 0.001" and table["p"].iloc[0] < 0.001
     assert str(ev.readable(pd.DataFrame({"map@5": [-0.0001]})).iloc[0, 0]) == "0.0"
+    assert list(ev.readable(pd.DataFrame({"p": [np.nan, 0.2]}))["p"]) == ["nan", "0.200"]
     assert list(ev.readable(pd.DataFrame({"map@5": [1.0], "x@y": [1.0]})).columns) == [
         "mAP@5",
         "x@y",
@@ -314,7 +315,7 @@ def test_intervals_of_several_metrics_as_a_table_and_as_numbers():
     assert table.loc["p@1"].tolist() == [1, 1, 1]
     expected = ev.bootstrap_ci(values["ndcg@10"])
     assert tuple(table.loc["ndcg@10"]) == expected
-    assert ev.record(table) == {
+    assert ev.results_entry(table) == {
         "ndcg@10": expected.mean,
         "ndcg@10_ci": [expected.low, expected.high],
         "p@1": 1,
