@@ -17,37 +17,29 @@ from helpers.conversion import onnx_model
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import written_whole
 from helpers.models import NETWORKS, Recipe, embedding_model
-from helpers.settings import TutorialError, display_path
+from helpers.settings import display_path, exit_status
 from helpers.study import recipes
 
 DEPTH = 10
 MOST_PHOTOS = 1000  # the whole grid on more would take days
 
 
+@exit_status
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true", help=f"write {recipes.MEASURED.name}")
     options = parser.parse_args()
-    try:
-        dataset = open_dataset()
-        target = recipes.MEASURED if options.docs else recipes.study_path(dataset)
-        print(dataset.banner())
-        started = time.monotonic()
-        study = measure(dataset, lambda line: print(line, flush=True))
-        with written_whole(target) as part:
-            part.write_text(json.dumps(study) + "\n", encoding="utf-8")
-    except TutorialError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run again to go on: what is done is kept.", file=sys.stderr)
-        return 130
+    started = time.monotonic()
+    dataset = open_dataset()
+    target = recipes.MEASURED if options.docs else recipes.study_path(dataset)
+    print(dataset.banner())
+    study = measure(dataset, lambda line: print(line, flush=True))
+    with written_whole(target) as part:
+        part.write_text(json.dumps(study) + "\n", encoding="utf-8")
     for name in study["networks"]:
         means = recipes.scores(study, name).mean()
-        for what, recipe in (
-            ("best", means.idxmax()),
-            ("cheapest near it", recipes.cheapest(means)),
-        ):
+        chosen = {"best": means.idxmax(), "cheapest near it": recipes.cheapest(means)}
+        for what, recipe in chosen.items():
             print(f"{name}, {what}: {' '.join(map(str, recipe))}, {means[recipe]:.3f}")
     print(f"{time.monotonic() - started:.0f} s; {display_path(target)}, shown by notebook 5")
     return 0
@@ -71,14 +63,14 @@ def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
     def scores(name: str, recipe: Recipe) -> list[float]:
         vectors = recipes.recipe_vectors(files[name], paths, recipe)
         ranking = evaluation.rank_exact(vectors[queries], vectors, queries, depth)
-        found = evaluation.per_query("ndcg", ranking, labels, queries, depth)
-        return [round(float(score), 4) for score in found]
+        values = evaluation.per_query("ndcg", ranking, labels, queries, depth)
+        return [round(float(value), 4) for value in values]
 
-    found: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
+    rows: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
     for name, recipe, told in passes():
         if told:
             report(told)
-        found[name].append(scores(name, recipe))
+        rows[name].append(scores(name, recipe))
     about = {"name": dataset.name, "photos": len(photos), "of_photos": len(dataset)}
     return {
         "dataset": about
@@ -88,8 +80,8 @@ def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
         "metric": f"ndcg@{depth}",
         "recipes": [recipes.label(recipe) for recipe in recipes.RECIPES],
         "networks": {
-            name: {"weights_sha256": NETWORKS[name].weights_sha256, "scores": rows}
-            for name, rows in found.items()
+            name: {"weights_sha256": NETWORKS[name].weights_sha256, "scores": rows[name]}
+            for name in NETWORKS
         },
     }
 

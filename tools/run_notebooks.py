@@ -23,14 +23,15 @@ from jupyter_core.utils import run_sync
 from kernels import kernel_environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbformat.v4 import new_code_cell, new_notebook
 from tqdm import tqdm
 
 from helpers import adoption, conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
-from helpers.models import NETWORKS, embedding_model
+from helpers.models import NETWORKS
 from helpers.progress import watched_stream
-from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
+from helpers.settings import ROOT, NeedsLabels, TutorialError, exit_status, load_settings
 
 START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
@@ -45,8 +46,14 @@ DEAD = (
 ARTICLE = ("resnet50", "vgg16")
 QUICK_START = "00_quick_start"
 GALLERY_AFTER = "02_extract_vectors"
+CONVERT = """
+from helpers import adoption, conversion
+for model in adoption.chosen_models():
+    conversion.ensure_onnx(model)
+"""
 
 
+@exit_status
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--update", action="store_true", help="write back into notebooks/")
@@ -54,17 +61,10 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's tasks after a Ctrl-C
     everything = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    try:
-        with services.temporary_services():
-            if options.notebooks:
-                return run(options.notebooks, options.update)
-            return run(everything, options.update, gallery=True)
-    except TutorialError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run again to go on: what is done is kept.", file=sys.stderr)
-        return 130
+    with services.temporary_services():
+        if options.notebooks:
+            return run(options.notebooks, options.update)
+        return run(everything, options.update, gallery=True)
 
 
 def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
@@ -97,6 +97,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
             if update and not ended[path.stem]:
                 write_clean(notebook, path)
             if gallery and path.stem == GALLERY_AFTER:
+                convert_models()
                 shown = write_gallery(folder, dataset)
             for following in chapters[number + 1 : number + 2]:
                 write_index(running=following.stem)
@@ -112,8 +113,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
 def execute_shown(notebook: nbformat.NotebookNode, path: Path) -> tuple[str | None, str]:
     """Execute a notebook and show a line with the seconds it took.
 
-    Returns:
-        The error that ends the run, or None; and what the index says beside the notebook.
+    Returns the error that ends the run, or None; and what the index says beside the notebook.
     """
     watched = watched_stream() is not None  # then a bar stands where the name will be
     print("" if watched else f"{path.stem:24}", end="", flush=True)
@@ -147,11 +147,8 @@ def index_notes(
 ) -> dict[str, str]:
     """What the index says beside each notebook.
 
-    Args:
-        there: stems of the notebooks that have a page, of this run or of an earlier one.
-        chapters: all notebooks of this run.
-        ended: what there is to say of those that ran, by stem.
-        running: stem of the one that runs now.
+    there: stems of those that have a page, of this run or of an earlier one; ended: what there is
+    to say of those that ran, by stem; running: stem of the one that runs now.
     """
     notes = dict(ended)
     for stem in (chapter.stem for chapter in chapters if chapter.stem not in ended):
@@ -161,14 +158,27 @@ def index_notes(
     return notes
 
 
+def convert_models() -> None:
+    """Convert what the gallery needs beside the article's pair, unless it is there.
+
+    In a kernel of its own, as the notebooks have: TensorFlow would stay in this process. Raises
+    TutorialError if it fails.
+    """
+    models = adoption.chosen_models()
+    if all(conversion.is_current(conversion.onnx_path(model), model) for model in models):
+        return
+    notebook = new_notebook(cells=[new_code_cell(CONVERT)])
+    error, _ = execute_shown(notebook, ROOT / "notebooks" / "more models")
+    if error:
+        raise TutorialError(error)
+
+
 def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
-    """The gallery of the article's two models, from the vectors that the notebooks extracted."""
-    vectors = {
-        embedding_model(name).title: extraction.extract(
-            conversion.onnx_model(name), dataset.paths, progress=False
-        )
-        for name in ARTICLE
-    }
+    """The gallery of the models of MODELS, under the article's recipe where they have it."""
+    vectors = {}
+    for model in adoption.chosen_models():
+        title = model.title if model.preset == "article" else f"{model.title} ({model.preset})"
+        vectors[title] = extraction.extract(conversion.ensure_onnx(model), dataset.paths)
     return pages.write_gallery(folder, dataset, vectors)
 
 
@@ -233,20 +243,20 @@ def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def headlines(found: dict) -> list[tuple[str, str]]:
+def headlines(measured: dict) -> list[tuple[str, str]]:
     """The numbers worth a glance, as far as this run has measured them."""
     rows = []
-    for model, values in found.get("conversion", {}).items():
+    for model, values in measured.get("conversion", {}).items():
         rows.append((f"{model}: lowest cosine, Keras to ONNX", f"{values['min_cosine']:.7f}"))
-    for model, values in found.get("extraction", {}).items():
+    for model, values in measured.get("extraction", {}).items():
         rows.append((f"{model}: photos per second", f"{values['photos_per_second']:.0f}"))
         ratio = values["ratio_to_article_loop"]
         rows.append((f"{model}: times the article's loop", f"{ratio:.1f}"))
-    for model, values in found.get("store", {}).items():
+    for model, values in measured.get("store", {}).items():
         rows.append((f"{model}: vectors in Milvus", f"{values['vectors']}"))
-    if (overlap := found.get("search", {}).get("overlap_at_10")) is not None:
+    if (overlap := measured.get("search", {}).get("overlap_at_10")) is not None:
         rows.append(("of ten results, both models share", f"{10 * overlap:.1f}"))
-    for model, values in found.get("evaluation", {}).items():
+    for model, values in measured.get("evaluation", {}).items():
         if isinstance(values, dict) and "ndcg@10" in values:
             low, high = values["ndcg@10_ci"]
             score = f"{values['ndcg@10']:.3f} (95 %: {low:.3f} to {high:.3f})"

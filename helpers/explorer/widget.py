@@ -44,7 +44,7 @@ from helpers.explorer.photo_browser import (
 from helpers.explorer.preparing import Preparation
 from helpers.images import open_photo
 from helpers.models import EmbeddingModel
-from helpers.settings import TutorialError, display_path
+from helpers.settings import ROOT, TutorialError, display_path
 from helpers.study import explanation, figures
 
 STRIP = 40
@@ -61,6 +61,14 @@ SCORES = {
     "COSINE": ("cos", "Cosine, −1 to 1: 1 − d² / 2"),
     "IP": ("ip", "Inner product of unit vectors: their cosine"),
 }
+
+STILL = ROOT / "docs/explorer.jpg"
+"""What is seen where no kernel runs; `tests/browser/test_lab.py` takes it."""
+STILL_ALT = (
+    "The explorer on the sample. Above: menus for both models, the score and the filters, and a "
+    "strip of photos to choose a query from. Below: the query, two bottles, beside three rows of "
+    "six results, what ResNet50 finds, what VGG16 finds, and both combined; all show bottles."
+)
 
 _remembered: dict[str, Choice] = {}
 """Per dataset what was last chosen, for an explorer that is opened again in this kernel."""
@@ -107,10 +115,15 @@ class Explorer(widgets.VBox):
         self.add_class("explorer")
 
     def _repr_mimebundle_(self, **options) -> dict:
-        """Beside the live view a sentence for pages without a kernel."""
+        """Beside the live view a picture, and a sentence, for pages without a kernel.
+
+        As HTML, because JupyterLab draws an `image/jpeg` without its text alternative.
+        """
         bundle = super()._repr_mimebundle_(**options)
-        sentence = "The explorer needs a running kernel: run this cell, in `make lab`."
-        return {**bundle, "text/plain": sentence}
+        source = data_uri(STILL.read_bytes(), "jpeg")
+        bundle["text/html"] = f'<img src="{source}" alt="{STILL_ALT}">'
+        bundle["text/plain"] = "The explorer needs a running kernel: run this cell, in `make lab`."
+        return bundle
 
     # --- controls -----------------------------------------------------------------------------
 

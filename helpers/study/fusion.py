@@ -6,13 +6,14 @@ may differ between routes. Photos are named by any integer ids: Milvus' or galle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from helpers import evaluation
 from helpers.evaluation import rank_exact
 from helpers.settings import TutorialError
 
@@ -27,13 +28,8 @@ def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
     (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `score`.
     """
     score = np.asarray(score, np.float64)
-    if metric == "L2":
-        return 1 - 2 * np.arctan(score) / np.pi
-    if metric == "COSINE":
-        return (1 + score) / 2
-    if metric == "IP":
-        return 0.5 + np.arctan(score) / np.pi
-    raise ValueError(f"unknown metric {metric!r}")
+    angle = np.arctan(score) / np.pi
+    return {"L2": 1 - 2 * angle, "COSINE": (1 + score) / 2, "IP": 0.5 + angle}[metric]
 
 
 def reciprocal_rank_fusion(rankings: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,13 +124,11 @@ def whiten(embeddings: np.ndarray, dimensions: int = 128, power: float = 0.5) ->
     return normalize(scaled).astype(np.float32)
 
 
-def expand_queries(
-    gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3, power: float = 3
-) -> np.ndarray:
+def expand_queries(gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3) -> np.ndarray:
     """Queries that ask with their nearest photos, too: float32 [q, d], unit length.
 
     gallery: [photos, d], unit rows; rows: int [q], the photos that ask. To each its `neighbours`
-    nearest other photos are added with weight cosine^power, negative cosines as 0: α-query
+    nearest other photos are added with weight cosine³, negative cosines as 0: α-query
     expansion of Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human
     annotation", 2019. It costs a second search and no pass through a network.
     """
@@ -142,9 +136,9 @@ def expand_queries(
     queries = np.asarray(gallery[rows], np.float64)
     expanded = queries.copy()
     for column in nearest.T:
-        found = np.asarray(gallery[column], np.float64)
-        weight = np.maximum((queries * found).sum(axis=1, keepdims=True), 0) ** power
-        expanded += weight * found
+        neighbour = np.asarray(gallery[column], np.float64)  # [q, d]
+        weight = np.maximum((queries * neighbour).sum(axis=1, keepdims=True), 0) ** 3  # [q, 1]
+        expanded += weight * neighbour
     return normalize(expanded).astype(np.float32)
 
 
@@ -158,14 +152,40 @@ def shared_results(
     the same of the others. Fusion pays where the right answers are shared and the errors are not:
     Lee, "Analyses of multiple evidence combination", 1997. 0 where there are none.
     """
-    found = np.zeros((2, *binary.shape), bool)
-    for one, ranking in zip(found, (ranking_a, ranking_b), strict=True):
-        np.put_along_axis(one, ranking[:, :k], True, axis=1)
+    retrieved = np.zeros((2, *binary.shape), bool)  # [models, queries, photos]
+    np.put_along_axis(retrieved[0], ranking_a[:, :k], True, axis=1)
+    np.put_along_axis(retrieved[1], ranking_b[:, :k], True, axis=1)
     shares = []
     for kind in (binary > 0, binary <= 0):
-        of_a, of_b = found & kind
+        of_a, of_b = retrieved & kind
         shares.append(float(2 * (of_a & of_b).sum() / max(1, of_a.sum() + of_b.sum())))
     return shares[0], shares[1]
+
+
+def results_section(
+    metric: str,
+    names: Iterable[str],
+    steps: Mapping[str, Mapping[str, np.ndarray]],
+    added: Mapping[str, pd.DataFrame],
+    ways: Mapping[str, Mapping[str, np.ndarray]],
+    gains: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+) -> dict:
+    """Section `fusion` of results.json: per model its steps, per combination its ways, the tables.
+
+    names: of the models, in the order of `steps`; steps: per model title and step the metric of
+    every query; added: per title what `evaluation.compare` says of the steps; ways: per combination
+    and way the metric of every query; gains: what it says of each combination, in their order.
+    """
+    found: dict = {"combinations": {}}
+    for name, (title, of_steps) in zip(names, steps.items(), strict=True):
+        found[name] = {"steps": {}, "gain": added[title].to_dict("index")}
+        for step, mean, low, high in evaluation.intervals(of_steps).itertuples():
+            found[name]["steps"][step] = {metric: mean, f"{metric}_ci": [low, high]}
+    for (name, of_ways), gain in zip(ways.items(), gains.to_dict("records"), strict=True):
+        means = pd.DataFrame(of_ways).mean().to_dict()
+        found["combinations"][name] = {metric: means, f"{metric}_gain": gain}
+    return found | {name: table.to_dict("index") for name, table in tables.items()}
 
 
 def _best_sums(
@@ -174,13 +194,8 @@ def _best_sums(
     """Sum the scores of each photo over the routes; the k best by (score, lower id)."""
     ids = np.hstack(rankings)
     queries = len(ids)
-    hits = pd.DataFrame(
-        {
-            "query": np.repeat(np.arange(queries), ids.shape[1]),
-            "id": ids.ravel(),
-            "score": np.hstack(scores).ravel(),
-        }
-    )
+    asked = np.repeat(np.arange(queries), ids.shape[1])
+    hits = pd.DataFrame({"query": asked, "id": ids.ravel(), "score": np.hstack(scores).ravel()})
     fused = hits.groupby(["query", "id"], as_index=False)["score"].sum()
     fewest = int(fused.groupby("query").size().min())
     if not 1 <= k <= fewest:
@@ -190,10 +205,8 @@ def _best_sums(
         )
     fused = fused.sort_values(["query", "score", "id"], ascending=[True, False, True])
     best = fused.groupby("query").head(k)
-    return (
-        best["id"].to_numpy(np.int64).reshape(queries, k),
-        best["score"].to_numpy().reshape(queries, k),
-    )
+    columns = best["id"].to_numpy(np.int64), best["score"].to_numpy()
+    return columns[0].reshape(queries, k), columns[1].reshape(queries, k)
 
 
 def _require_weights(weights: Sequence[float], routes: int) -> None:

@@ -25,12 +25,13 @@ from helpers.conversion import ensure_onnx
 from helpers.datasets import open_dataset
 from helpers.explorer.answer import DEPTH, OWN_PHOTO
 from helpers.explorer.votes import load_votes, votes_path
+from helpers.explorer.widget import STILL_ALT
 from helpers.extraction import extract
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.settings import ROOT
 from helpers.vector_store import collection_name
 
-HANG_SECONDS = 1800  # ends what hangs; notebook 10 measures how long an update takes
+HANG_SECONDS = 240  # ends what hangs; notebook 10 measures how long an update takes
 A, B = embedding_model("resnet50"), embedding_model("vgg16")
 NAMES = ("resnet", "vgg", "article", "recommended", "fp32", "int8")
 
@@ -138,23 +139,40 @@ def test_it_opens_notebook_0_beside_names_one_can_read(watched, lab, screenshots
     assert name.evaluate("one => one.scrollWidth <= one.clientWidth"), "the name is cut"
 
 
-def test_a_saved_explorer_is_a_sentence_and_the_notebooks_stay_clean(watched, lab, environment):
+def test_a_saved_explorer_is_a_picture_and_the_notebooks_stay_clean(
+    watched, lab, environment, stored, screenshots
+):
     page, build = watched.page, Path(environment["BUILD_DIR"])
     source = "from helpers.explorer.widget import Explorer\nExplorer()"
     write_notebook(build / "lab/saved.ipynb", source)
     run_all(page, lab, "saved.ipynb")
     page.locator(".photo-browser").first.wait_for()
+    take_the_picture(page, stored, screenshots / "explorer.jpg")
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     saved = json.loads((build / "lab/saved.ipynb").read_text(encoding="utf-8"))
     [view] = [one["data"] for one in saved["cells"][0]["outputs"] if "data" in one]
-    assert list(view) == ["text/plain"]
+    assert sorted(view) == ["text/html", "text/plain"]
     page.evaluate("window.jupyterapp.commands.execute('kernelmenu:shutdown')")
     page.goto(f"{lab}/tree/saved.ipynb?token=test&reset")
-    page.get_by_text("The explorer needs a running kernel").wait_for()
+    page.get_by_alt_text(STILL_ALT).wait_for()
     assert page.get_by_text("Error displaying widget").count() == 0
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         copy = Path(environment["PYTHONPATH"]) / "notebooks" / notebook.name
         assert copy.read_bytes() == notebook.read_bytes()
+
+
+def take_the_picture(page, stored, path: Path) -> None:
+    """What `docs/explorer.jpg` shows and STILL_ALT says; to be copied there when it changes."""
+    click_photo(page, ".strip", 5)
+    query = stored.by_id[click_photo(page, ".strip", 6)]
+    assert query.labels == {"bottle"}
+    check_rows(page, stored, query.id, 6)
+    for row in ("a", "b", "combined"):
+        found = [stored.by_id[id_].labels for id_ in shown(page, row)]
+        assert len(found) == 6 and all("bottle" in labels for labels in found)
+    page.mouse.move(0, 0)
+    page.set_viewport_size({"width": 1400, "height": 1300})
+    page.locator(".explorer").screenshot(path=path, type="jpeg", quality=85)
 
 
 def write_notebook(path: Path, source: str) -> None:
@@ -961,10 +979,12 @@ def lasso(page, left: float, top: float, right: float, bottom: float) -> None:
 
 
 def between(values: np.ndarray, share: float) -> float:
-    """A number near that quantile that is no photo's: the middle of the widest gap there."""
-    ordered = np.sort(values)[int(share * len(values)) :][:10]
-    widest = np.diff(ordered).argmax()
-    return ordered[widest : widest + 2].mean()
+    """A pixel near that quantile, as far from all photos as can be: a mouse is at whole ones."""
+    first, last = np.quantile(values, [share - 0.06, share + 0.06])
+    pixels = np.arange(math.ceil(first), last)
+    distances = np.abs(pixels[:, None] - values).min(axis=1)
+    assert distances.max() > 1
+    return float(pixels[distances.argmax()])
 
 
 def inside(places: np.ndarray, left: float, top: float, right: float, bottom: float) -> list[int]:
@@ -1020,14 +1040,13 @@ def test_map_click_lights_up_the_nearest_in_both_maps(
         assert np.abs(on_screen(plot, places) - drawn).max() < 2, "the explorer moved the page"
 
 
-@pytest.mark.skip(reason="to be mended: passes alone, waits for ever after the other map tests")
 def test_map_lasso_lights_up_the_same_photos_in_the_other_map(
     plot, explore, stored, places, screenshots
 ):
     page, drawn = explore, on_screen(plot, places)
     for side in (0, 1):
         x, y = drawn[side].T
-        box = (between(x, 0.5), between(y, 0.2), x.max() + 3, between(y, 0.7))
+        box = (between(x, 0.5), between(y, 0.2), math.ceil(x.max()) + 2, between(y, 0.7))
         wanted = inside(drawn[side], *box)
         assert 5 < len(wanted) < len(stored) / 2
         lasso(page, *box)
@@ -1045,7 +1064,6 @@ def point_at(page, x: float, y: float) -> None:
     page.mouse.move(x, y, steps=5)
 
 
-@pytest.mark.skip(reason="to be mended: passes alone, waits for ever after the other map tests")
 def test_map_shows_the_photo_under_the_pointer(plot, explore, stored, places, screenshots):
     page = explore
     preview = page.locator(".embedding-map .widget-html-content img").first
