@@ -124,7 +124,7 @@ def grown(
     vectors: np.ndarray,
     sizes: Sequence[int],
 ) -> None:
-    """Add the rows of one index type on a server to `rows`, and once per server exact search's."""
+    """Add to `rows` those of an index type on a server, and once a server those of exact search."""
     server = client.get_server_version()
     empty_mb = psutil.Process(pid).memory_info().rss / 1e6
     table = indexes.study(client, vectors, sizes, [index_type], server_pid=pid)
