@@ -39,6 +39,7 @@ help:  ## this list
 run: ready  ## run all notebooks, write build/html/ and build/results.json
 	@$(PY) tools/run_notebooks.py
 
+# The unit tests in two processes: they mostly wait for others. A file's tests share what they set up.
 test: ready  ## ruff, how easy the notebooks are to read, unit tests, tests of the models, all notebooks with their outputs compared
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) tools/measure_notebooks.py
 	@$(TEST_ENV) $(PY) -m pytest -q -n 2 --dist loadfile tests/unit
@@ -73,7 +74,7 @@ bench: ready  ## photos per second of every way, side by side; writes build/benc
 recipes: ready  ## measure every recipe on DATASET; notebook 5 then shows it
 	@$(PY) tools/measure_recipes.py
 
-quality: ready  ## notebooks 5 and 6 on DATASET; writes docs/quality.json and docs/ladder.svg
+quality: ready  ## notebooks 4 to 7 on DATASET; writes docs/quality.json and docs/ladder.svg
 	@$(PY) tools/measure_quality.py
 
 notebooks: ready  ## re-execute the committed notebooks in place, on the sample
