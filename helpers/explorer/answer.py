@@ -6,7 +6,7 @@ Nothing here knows of widgets: `helpers.explorer.widget` draws it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import numpy as np
@@ -19,14 +19,21 @@ from helpers.conversion import is_current, onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.evaluation import overlap_at_k, rank_exact
 from helpers.hits import Hit
-from helpers.models import EmbeddingModel, all_models
+from helpers.models import EmbeddingModel
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.study import fusion
 from helpers.vector_store import collection_name, count
 
-METRICS = {"L2": "squared L2 distance", "COSINE": "cosine", "IP": "inner product"}
-"""Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them."""
+METRICS = {
+    "L2": ("squared L2 distance", "d²", "Squared L2 distance, 0 to 4: 2 − 2 · cosine"),
+    "COSINE": ("cosine", "cos", "Cosine, −1 to 1: 1 − d² / 2"),
+    "IP": ("inner product", "ip", "Inner product of unit vectors: their cosine"),
+}
+"""Milvus' name of each, its title, its sign and what it means.
+
+Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them.
+"""
 
 DEPTH = 200
 """Results asked of each model, to say where the other one has a photo, and to fuse."""
@@ -133,11 +140,6 @@ class Stores:
         self.known.clear()
 
 
-def offered_models() -> list[EmbeddingModel]:
-    """All that can be chosen: every network, preset and precision, adopted ones, too."""
-    return all_models()
-
-
 def answer(stores: Stores, choice: Choice) -> Answer:
     """Search with both models and combine their lists.
 
@@ -167,13 +169,12 @@ def answer(stores: Stores, choice: Choice) -> Answer:
                 float(value),
                 tuple(other.get(hit.id) for other in others),
                 hit.labels & choice.query.labels,
-            )
+            )  # fmt: skip
             for hit, value in zip(hits[:count], values[:count], strict=True)
         ]
 
     combined = [
-        Hit(id_, 0.0, rank, by_id[id_].path, by_id[id_].labels)
-        for rank, id_ in enumerate(map(int, fused[0]), start=1)
+        replace(by_id[id_], distance=0.0, rank=rank) for rank, id_ in enumerate(fused[0], start=1)
     ]
     return Answer(
         row(sides[0], scores[0], ranks[1:]),
@@ -226,7 +227,10 @@ def _search(stores: Stores, model: EmbeddingModel, choice: Choice) -> list[Hit]:
         }
     stored = stores(model)
     try:
-        vector = _query_vector(stores.dataset, stored, choice.query)
+        if choice.query.id == OWN_PHOTO:
+            vector = search.photo_vector(stored, choice.query.path)
+        else:
+            vector = stored.vectors[[stores.dataset.row_of[choice.query.id]]]
         depth = min(max(DEPTH, choice.count), photos)
         [hits] = search.search_stored(stored, vector, depth, exclude=[choice.query.id], **filtered)
     except TutorialError as error:
@@ -248,10 +252,3 @@ def _unanswered(error: BaseException | None) -> bool:
     """Whether the server of this error is gone, rather than there and unwilling."""
     code = error.code() if isinstance(error, grpc.Call) else getattr(error, "code", None)
     return code in UNANSWERED or isinstance(error, (redis.ConnectionError, redis.TimeoutError))
-
-
-def _query_vector(dataset: ImageDataset, stored: StoredModel, query: ImageRecord) -> np.ndarray:
-    if query.id == OWN_PHOTO:
-        return search.photo_vector(stored, query.path)
-    row = next(row for row, record in enumerate(dataset) if record.id == query.id)
-    return stored.vectors[[row]]

@@ -23,6 +23,7 @@ from helpers.datasets import ImageDataset, ImageRecord
 from helpers.evaluation import rank_exact
 from helpers.explorer.photo_browser import (
     THUMBNAIL,
+    LiveView,
     PhotoBrowser,
     alt_text,
     photo_entry,
@@ -30,8 +31,8 @@ from helpers.explorer.photo_browser import (
 )
 from helpers.explorer.widget import Explorer
 
-MOST_LINES = 60
-MOST_THUMBNAILS = 60
+MOST = 60
+"""Of the chosen photos that many are joined by lines, and shown below."""
 FAINT = 0.2
 WHOLE = (-0.05, 1.05)
 OTHER = "other"
@@ -92,7 +93,7 @@ def looks(dataset: ImageDataset) -> tuple[list[str], dict[str, tuple[str, str]]]
     return [kind if kind in styles else OTHER for kind in kinds], styles
 
 
-class EmbeddingMap(widgets.VBox):
+class EmbeddingMap(LiveView):
     """Both maps, the chosen photos, and the photo under the pointer.
 
     A click chooses a photo and its five nearest in either space, and asks the explorer for it; a
@@ -105,6 +106,8 @@ class EmbeddingMap(widgets.VBox):
         places: per model float [photos, 2], a projection of them.
         explorer: what shows the results of a photo that is clicked.
     """
+
+    needs = "The map"
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class EmbeddingMap(widgets.VBox):
         self._draw_photos()
         self.preview = widgets.HTML(layout={"min_height": "130px", "min_width": "170px"})
         self.photos = PhotoBrowser(note=NOTHING_CHOSEN)
-        self.photos.on_msg(lambda _widget, message, _buffers: self._ask(int(message["id"])))
+        self.photos.on_action(lambda message, _buffers: self._ask(int(message["id"])))
         # Not on_selection: its message has one place to wait in with those of the pointer, which
         # overwrite it where a lasso ends on a photo.
         self.figure.observe(self._drawn_around, "_js2py_relayout")
@@ -137,14 +140,6 @@ class EmbeddingMap(widgets.VBox):
         below = widgets.HBox([self.preview, self.photos])
         super().__init__([self.figure, below, widgets.HTML(STYLE)])
         self.add_class("embedding-map")
-
-    def _repr_mimebundle_(self, **options) -> dict:
-        """Beside the live view a sentence for pages without a kernel."""
-        bundle = super()._repr_mimebundle_(**options)
-        return {
-            **bundle,
-            "text/plain": "The map needs a running kernel: run this cell, in `make lab`.",
-        }
 
     @property
     def chosen_photos(self) -> list[ImageRecord]:
@@ -166,7 +161,7 @@ class EmbeddingMap(widgets.VBox):
                 lit.marker.symbol = [symbol for symbol, _ in styles]
                 lit.marker.color = [colour for _, colour in styles]
             self._draw_lines()
-        shown = self.chosen_photos[:MOST_THUMBNAILS]
+        shown = self.chosen_photos[:MOST]
         self.photos.strip = [photo_entry(record) for record in shown]
         note = NOTHING_CHOSEN
         if self.chosen:
@@ -208,7 +203,7 @@ class EmbeddingMap(widgets.VBox):
         self.figure.update_xaxes(visible=False, range=WHOLE)
         self.figure.update_yaxes(visible=False, range=WHOLE)
         self.figure.update_layout(
-            height=560, autosize=True, margin={"l": 5, "r": 5, "t": 40, "b": 40},
+            height=480, autosize=True, margin={"l": 5, "r": 5, "t": 40, "b": 40},
             dragmode="lasso", clickmode="event", template="none",
             paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(128,128,128,0.08)",
             legend={"orientation": "h", "y": -0.03, "yanchor": "top"},
@@ -219,7 +214,7 @@ class EmbeddingMap(widgets.VBox):
         """From each chosen photo in one map to itself in the other, where both are in view."""
         ends = []
         for place, side in zip(self.places, ("", "2"), strict=True):
-            point = place[self.chosen[:MOST_LINES]] if self.chosen else np.empty((0, 2))
+            point = place[self.chosen[:MOST]] if self.chosen else np.empty((0, 2))
             seen = np.ones(len(point), bool)
             for column, axis in enumerate("xy"):
                 about = self.figure.layout[f"{axis}axis{side}"]

@@ -37,7 +37,13 @@ async function small(file) {
 }
 
 function render({ model, el }) {
-  const send = (kind, about = {}, buffers = []) => model.send({ kind, ...about }, undefined, buffers);
+  let waiting = 0; // actions that the kernel has not answered: it may be busy with other cells
+  const count = (change) => el.setAttribute("aria-busy", (waiting = Math.max(0, waiting + change)) > 0);
+  const send = (kind, about = {}, buffers = []) => {
+    model.send({ kind, ...about }, undefined, buffers);
+    count(1);
+  };
+  model.on("msg:custom", () => count(-1));
   const names = ["strip", "message", "query", "trail", "rows", "fusion", "fused"];
   const parts = Object.fromEntries(names.map((name) => [name, element("div", { class: name })]));
   const { strip, message, query, trail, ...rows } = parts;
@@ -55,6 +61,9 @@ function render({ model, el }) {
     model.set(name, value);
     model.save_changes();
   }
+
+  // A notebook may show the same widget twice; what opens or scrolls does so where the reader is.
+  const isInUse = () => Boolean(root?.contains(document.activeElement));
 
   const slider = element("input", {
     type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Fusion", oninput: () => set("weight", slider.valueAsNumber),
@@ -187,12 +196,13 @@ function render({ model, el }) {
         if (!mine) { place.replaceChildren(); continue; }
         const maps = element("img", { src, alt });
         place.replaceChildren(maps, element("p", {}, note));
-        maps.decode().then(() => maps.scrollIntoView({ block: "nearest" }));
+        if (isInUse()) maps.decode().then(() => maps.scrollIntoView({ block: "nearest" }));
       }
     },
     enlarged() {
       const { photos, title, place, before, after } = model.get("enlarged");
-      if (!photos) return enlarged.open && enlarged.close();
+      if (!photos) return enlarged.close();
+      if (!enlarged.open && !isInUse()) return;
       const step = (id, text, key) =>
         button(text, { "data-key": key, disabled: id ? null : "" }, () => send("enlarge", { id, place }));
       const focused = document.activeElement?.dataset.key;

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import anywidget
+import ipywidgets as widgets
 import traitlets
 
 from helpers.datasets import ImageRecord
@@ -46,6 +47,28 @@ class PhotoBrowser(anywidget.AnyWidget):
     weight = traitlets.Float(0.5).tag(sync=True)
     ends = traitlets.List(["", ""]).tag(sync=True)
     size = traitlets.Int(SIZES["small"]).tag(sync=True)
+
+    def on_action(self, act: Callable[[dict, list], None]) -> None:
+        """Call `act` with each message and its buffers, and tell the browser when it is done."""
+
+        def answer(_widget: object, message: dict, buffers: list) -> None:
+            try:
+                act(message, buffers)
+            finally:
+                self.send("done")
+
+        self.on_msg(answer)
+
+
+class LiveView(widgets.VBox):
+    """A box of widgets, with a sentence in their place on pages without a kernel.
+
+    Its class attribute `needs` names it in that sentence.
+    """
+
+    def _repr_mimebundle_(self, **options: object) -> dict:
+        sentence = f"{self.needs} needs a running kernel: run this cell, in `make lab`."
+        return {**super()._repr_mimebundle_(**options), "text/plain": sentence}
 
 
 def photo_entry(

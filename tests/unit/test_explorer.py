@@ -15,12 +15,12 @@ from pymilvus.exceptions import MilvusException
 from helpers import search
 from helpers import services as running
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.explorer.answer import METRICS, Choice, Stores, answer, offered_models
+from helpers.explorer.answer import METRICS, Choice, Stores, answer
 from helpers.explorer.embedding_map import EmbeddingMap, joined, nearest, unit_square
 from helpers.explorer.photo_browser import photo_uri, thumbnail_uri
 from helpers.explorer.votes import Vote, load_votes, save_vote, tally, votes_path
 from helpers.explorer.widget import Explorer, _remembered
-from helpers.models import embedding_model
+from helpers.models import all_models, embedding_model
 from helpers.search import StoredModel
 from helpers.settings import ROOT, TutorialError
 from helpers.vector_store import ensure_collection, store
@@ -174,19 +174,19 @@ def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
 
 def test_all_models_of_the_registry_are_offered(tmp_path, monkeypatch):
     monkeypatch.setenv("BUILD_DIR", str(tmp_path))  # where nothing was adopted
-    assert len(set(offered_models())) == 12
-    assert {model.precision for model in offered_models()} == {"fp32", "int8"}
+    assert len(set(all_models())) == 12
+    assert {model.precision for model in all_models()} == {"fp32", "int8"}
 
 
 def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):
     widget = Explorer(dataset)
-    widget._on_photo(widget.photos, {"kind": "photo", "id": "5", "place": "strip"}, [])
+    widget.photos._handle_custom_msg({"kind": "photo", "id": "5", "place": "strip"}, [])
     assert widget.photos.query["id"] == "5"
     shown = [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
     assert shown == expected(dataset, 8, 4, 6)[0]
     assert all(photo["alt"] for row in widget.photos.rows for photo in row["photos"])
     message = {"kind": "file", "name": "a/notes.txt", "number": 0, "of": 1}
-    widget._on_photo(widget.photos, message, [b"no image"])
+    widget.photos._handle_custom_msg(message, [b"no image"])
     assert widget.photos.message.startswith("'notes.txt' cannot be used as a photo")
     assert "remove the file" not in widget.photos.message
     widget.count.value = 99
@@ -208,7 +208,7 @@ def test_widget_survives_the_end_of_the_servers(dataset, stores):
 
 def send(widget, kind, **about):
     """What the browser sends, as a click or a key causes it."""
-    widget._on_photo(widget.photos, {"kind": kind, **about}, [])
+    widget.photos._handle_custom_msg({"kind": kind, **about}, [])
 
 
 def blind(widget, number):
@@ -357,7 +357,7 @@ def test_own_photos_of_the_same_name_are_told_apart(dataset, stores, monkeypatch
     widget = Explorer(dataset)
     for photo in PHOTOS[:2]:
         message = {"kind": "file", "name": "IMG_0001.jpg", "number": 0, "of": 1}
-        widget._on_photo(widget.photos, message, [photo.read_bytes()])
+        widget.photos._handle_custom_msg(message, [photo.read_bytes()])
         assert widget.photos.message == ""
         assert widget.photos.query["src"] == photo_uri(photo, 320)
         assert widget.photos.query["lines"] == [("Your photo", "")]
