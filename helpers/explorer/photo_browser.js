@@ -23,6 +23,8 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+const ACTIONS = { why: ["why?", "Heat maps of where the two are alike; once more hides them"], enlarge: ["enlarge", "Large, beside the query"] };
+
 const button = (text, attributes, onclick) => element("button", { type: "button", ...attributes, onclick }, text);
 const caption = (lines) => lines.map(([text, tip]) => element("span", { title: tip || null }, text));
 
@@ -80,8 +82,8 @@ function render({ model, el }) {
         "aria-current": photo.current ?? null, tabindex: -1,
       }, () => send("photo", { ...about, number }));
       shown.append(element("img", { src: photo.src, alt: photo.alt, draggable: "false" }), ...caption(photo.lines));
-      const acts = ["why", "enlarge"].filter((kind) => actions && !(kind === "why" && photo.silent)).map((kind) =>
-        button(kind === "why" ? "why?" : "enlarge", { class: kind, tabindex: -1, "aria-label": `${kind}: ${photo.alt}` }, () => send(kind, about)));
+      const acts = Object.entries(ACTIONS).filter(([kind]) => actions && !(kind === "why" && photo.silent)).map(([kind, [text, title]]) =>
+        button(text, { class: kind, tabindex: -1, title, "aria-label": `${kind}: ${photo.alt}` }, () => send(kind, about)));
       return element("div", { class: "tile", "data-id": photo.id }, shown, acts.length ? element("div", { class: "actions" }, ...acts) : null);
     });
     const whole = element("div", { class: "photos", role: "group", "aria-label": label }, ...inside);
@@ -107,7 +109,7 @@ function render({ model, el }) {
 
   function section(row) {
     const votes = row.votes.map(([better, text, key]) =>
-      button(text, { class: "vote", title: `or press ${key}` }, () => send("vote", { better })));
+      button(text, { class: "vote", title: `or press ${key}` }, () => vote(better)));
     return element("section", { class: row.name, "data-row": row.name, "aria-label": row.title },
       element("header", {}, element("h3", {}, row.title), ...votes),
       group(row.photos, row.name, row.title, true), element("div", { class: "explanation" }));
@@ -236,12 +238,12 @@ function render({ model, el }) {
     const tile = event.target.closest(".tile");
     const actions = {
       r: () => send("random"), b: () => send("back"), f: () => send("forward"), "?": () => help.showModal(),
-      1: () => vote(0), 2: () => vote(1), 3: () => vote(2),
+      1: () => vote("a"), 2: () => vote("b"), 3: () => vote("same"),
       w: () => tile?.querySelector(".why")?.click(), e: () => tile?.querySelector(".enlarge")?.click(),
     };
     if (query.firstChild && actions[pressed]) { event.preventDefault(); actions[pressed](); }
   }
-  const vote = (number) => results.querySelector(".vote") && send("vote", { better: ["a", "b", "same"][number] });
+  const vote = (better) => results.querySelector(".vote") && send("vote", { better, query: model.get("query").id });
 
   function dragged(event) {
     if (!event.dataTransfer?.types.includes("Files")) return;

@@ -58,6 +58,7 @@ TRAIL = 30
 ALL = "all categories"
 SPREAD, DISAGREE = "evenly spread", "most disagreement first"
 ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 10px"}
+
 _remembered: dict[str, tuple[Choice, str]] = {}
 """Per dataset what was last chosen, photo size included, for the next explorer in this kernel."""
 
@@ -262,7 +263,7 @@ class Explorer(LiveView):
                 self._explain(self.dataset.by_id[int(message["id"])], message["place"])
             case "enlarge":
                 self._enlarge(message["id"], message["place"])
-            case "vote":
+            case "vote" if message["query"] == self.photos.query["id"]:  # not a second click
                 self._vote(message["better"])
             case "random":
                 self._ask_random()
@@ -307,7 +308,7 @@ class Explorer(LiveView):
         if self.listing or model == getattr(self.choice, side):
             return
         if self.stores.made(model):
-            self._compare(side, model)
+            self._use_model(side, model)
             return
         self._preparing(True)
         self.preparation = Preparation(
@@ -317,14 +318,14 @@ class Explorer(LiveView):
             lambda why: self._guarded(self._prepared, side, model, why),
         )
 
-    def _compare(self, side: str, model: EmbeddingModel) -> None:
+    def _use_model(self, side: str, model: EmbeddingModel) -> None:
         self._search(replace(self.choice, **{side: model}))
         if self.order.value == DISAGREE:
             self._show_strip()
 
     def _preparing(self, going_on: bool) -> None:
         _show_only_if(going_on, self.progress)
-        for control in self.models.values():
+        for control in (*self.models.values(), self.blind):
             control.disabled = going_on
 
     def _show_progress(self, share: float, text: str) -> None:
@@ -337,7 +338,7 @@ class Explorer(LiveView):
         try:
             if why:
                 raise TutorialError(why)
-            self._compare(side, model)
+            self._use_model(side, model)
         finally:
             self._show_models()
 
@@ -530,6 +531,8 @@ class Explorer(LiveView):
     def _enlarge(self, id_: str, place: str) -> None:
         """Query and result side by side, with the way to the results before and after it."""
         ids = [str(result.hit.id) for result in self.results.get(place, [])]
+        if id_ not in (*ids, self.photos.query["id"]):
+            return  # clicked before the row changed
         pair = [self._large(self.choice.query, self._about_query())]
         about = {"place": place, "title": ""}
         if place != "query":

@@ -100,7 +100,8 @@ def run_all(page, address: str, notebook: str) -> None:
         )
     )
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    failed = [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    failed = [out["evalue"] for out in outputs if out["output_type"] == "error"]
     assert failed == []
     counts = [cell["execution_count"] for cell in code]
     assert counts == list(range(counts[0], counts[0] + len(code)))
@@ -207,11 +208,12 @@ def set_number(page, count: int) -> None:
 
 
 def click_photo(page, place: str, number: int) -> int:
-    """Click a photo of the strip or a row, and wait until it is the query; returns its id."""
+    """Click a photo of the strip or a row, and wait for its results; returns its id."""
     photo = page.locator(".photo-browser").first.locator(f"{place} .photo").nth(number)
     query = int(photo.get_attribute("data-id"))
     photo.click()
     wait_until(page, lambda: asked(page) == query)
+    idle(page)
     return query
 
 

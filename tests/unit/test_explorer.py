@@ -181,7 +181,7 @@ def test_all_models_of_the_registry_are_offered(tmp_path, monkeypatch):
 def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):
     widget = Explorer(dataset)
     widget.photos._handle_custom_msg({"kind": "photo", "id": "5", "place": "strip"}, [])
-    assert widget.photos.query["id"] == "5"
+    assert widget.photos.query["id"] == "5" and widget.photos.explanation == {}
     shown = [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
     assert shown == expected(dataset, 8, 4, 6)[0]
     assert all(photo["alt"] for row in widget.photos.rows for photo in row["photos"])
@@ -208,7 +208,12 @@ def test_widget_survives_the_end_of_the_servers(dataset, stores):
 
 def send(widget, kind, **about):
     """What the browser sends, as a click or a key causes it."""
+    about = {"query": widget.photos.query["id"], **about}
     widget.photos._handle_custom_msg({"kind": kind, **about}, [])
+
+
+def ids_shown(widget):
+    return [widget.photos.query["id"], *(one["id"] for one in widget.photos.rows[1]["photos"])]
 
 
 def blind(widget, number):
@@ -267,6 +272,15 @@ def test_blind_votes_never_ask_twice_and_end_with_the_result(dataset, stores, mo
     assert len(kept) == len(set(kept)) == 11  # of twelve: the first was seen with names
 
 
+def test_a_second_click_is_no_vote_on_the_next_query(dataset, stores):
+    widget = Explorer(dataset)
+    blind(widget, 3)
+    first = widget.photos.query["id"]
+    for _ in range(2):
+        send(widget, "vote", better="a", query=first)
+    assert [vote.query for vote in load_votes()] == [first]
+
+
 def test_the_last_blind_vote_can_be_taken_back(dataset, stores):
     widget = Explorer(dataset)
     blind(widget, 3)
@@ -319,22 +333,26 @@ def test_any_photo_is_found_and_the_strip_says_what_it_leaves_out(dataset, store
     assert [photo["id"] for photo in widget.photos.strip] == ["8"]
     widget.find.value = ""
     widget.order.value = "most disagreement first"
-    shares = []
-    for photo in widget.photos.strip:
-        row = int(photo["id"]) - 1
-        lists = [set(expected(dataset, seed, row, 10)[0]) for seed in (8, 5)]
-        shares.append(len(lists[0] & lists[1]))
-    assert shares == sorted(shares)
+    for seeds in ((8, 5), (8, 18)):
+        shares = []
+        for photo in widget.photos.strip:
+            row = int(photo["id"]) - 1
+            lists = [set(expected(dataset, seed, row, 10)[0]) for seed in seeds]
+            shares.append(len(lists[0] & lists[1]))
+        assert shares == sorted(shares)
+        widget.models["b"].value = embedding_model("efficientnet_lite0")  # the strip follows
 
 
 def test_settings_are_remembered_in_the_kernel(dataset, stores):
     widget = Explorer(dataset)
     widget.count.value = 3
     widget.category.value = "cup"
+    widget.size.value = "large"
     widget.ask(dataset.records[5])
     widget.count.value = 99  # what failed is not
     again = Explorer(dataset)
     assert (again.count.value, again.category.value) == (3, "cup")
+    assert again.size.value == "large" and again.photos.size == 260
     assert again.photos.query["id"] == "6"
 
 
@@ -346,6 +364,10 @@ def test_result_and_query_are_enlarged_side_by_side(dataset, stores):
     assert shown["title"] == "3 of 6" and [len(shown["photos"]), shown["place"]] == [2, "b"]
     assert shown["photos"][1]["path"] == str(dataset.by_id[int(third)].path)
     assert shown["before"] == widget.photos.rows[1]["photos"][1]["id"]
+    widget.photos.enlarged = {}
+    gone = next(str(id_) for id_ in range(1, 13) if str(id_) not in ids_shown(widget))
+    send(widget, "enlarge", place="b", id=gone)  # the row has changed since the click
+    assert widget.photos.enlarged == {}
     blind(widget, 3)
     send(widget, "enlarge", place="a", id=widget.photos.rows[0]["photos"][0]["id"])
     assert not any(photo["path"] for photo in widget.photos.enlarged["photos"])
