@@ -176,11 +176,12 @@ def notebook_body(notebook: nbformat.NotebookNode, folder: Path) -> BeautifulSou
 
 
 def without_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy whose widgets, which are nothing without a kernel, are replaced by a sentence."""
+    """A copy whose widgets, nothing without a kernel, are the picture they bring or a sentence."""
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         for output in cell.get("outputs", []):
-            if WIDGET in output.get("data", {}):
+            data = output.get("data", {})
+            if WIDGET in data and "text/html" not in data:
                 output["data"] = nbformat.from_dict({"text/html": f"<p>{WIDGET_NOTE}</p>"})
     return copy
 

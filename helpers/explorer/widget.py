@@ -45,7 +45,7 @@ from helpers.explorer.photo_browser import (
 from helpers.explorer.preparing import Preparation
 from helpers.images import open_photo
 from helpers.models import EmbeddingModel, all_models
-from helpers.settings import TutorialError, display_path
+from helpers.settings import ROOT, TutorialError, display_path
 from helpers.study import explanation, figures
 
 STRIP = 40
@@ -58,6 +58,14 @@ TRAIL = 30
 ALL = "all categories"
 SPREAD, DISAGREE = "evenly spread", "most disagreement first"
 ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 10px"}
+
+STILL = ROOT / "docs/explorer.jpg"
+"""What is seen where no kernel runs; `tests/browser/test_lab.py` takes it."""
+STILL_ALT = (
+    "The explorer on the sample. Above: menus for both models, the score and the filters, and a "
+    "strip of photos to choose a query from. Below: the query, two bottles, beside three rows of "
+    "six results, what ResNet50 finds, what VGG16 finds, and both combined; all show bottles."
+)
 
 _remembered: dict[str, tuple[Choice, str]] = {}
 """Per dataset what was last chosen, photo size included, for the next explorer in this kernel."""
@@ -85,7 +93,7 @@ class Explorer(LiveView):
         self.answer: Answer | None = None
         self.trail, self.place = [self.choice.query], 0
         self.seen: set[str] = set()
-        self.swapped = False
+        self.swapped = self.was_shown = False
         self.series: list[tuple[votes.Vote, ImageRecord]] = []
         self.preparation: Preparation | None = None
         self.lock = threading.RLock()  # a model that is ready comes from another thread
@@ -103,6 +111,18 @@ class Explorer(LiveView):
         self._show_tally()
         super().__init__([settings, switches, self.tally, self.progress, self.photos])
         self.add_class("explorer")
+
+    def _repr_mimebundle_(self, **options: object) -> dict:
+        """With a picture for pages without a kernel, the first time it is shown.
+
+        As HTML, because JupyterLab draws an `image/jpeg` without its text alternative.
+        """
+        bundle = super()._repr_mimebundle_(**options)
+        if not self.was_shown:
+            source = data_uri(STILL.read_bytes(), "jpeg")
+            bundle["text/html"] = f'<img src="{source}" alt="{STILL_ALT}">'
+        self.was_shown = True
+        return bundle
 
     # --- controls -----------------------------------------------------------------------------
 

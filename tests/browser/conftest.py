@@ -22,7 +22,7 @@ from helpers.settings import ROOT, load_settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BUILD_DIR = load_settings().build_dir
-COPIED = ("helpers", "notebooks", "tools", "data/sample")
+COPIED = ("docs", "helpers", "notebooks", "tools", "data/sample")
 TOKEN = "test"
 HANG_SECONDS = 240  # ends what hangs; the longest step takes a minute on a quiet machine
 

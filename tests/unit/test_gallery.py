@@ -131,6 +131,7 @@ def test_photos_of_another_dataset_do_not_stay(tmp_path):
     assert left == {record.id for record in dataset}
 
 
+STILL = {WIDGET: {}, "text/html": '<img src="data:" alt="A tool">', "text/plain": "VBox()"}
 CELLS = [
     new_markdown_cell("# 1 · Test\n\n**You will learn** to *test* `this`.\n"),
     new_markdown_cell(
@@ -142,6 +143,7 @@ CELLS = [
         "[text](../docs/c.md).\n\n"
         "## On your own\n\nTry.\n"
     ),
+    new_code_cell("1", outputs=[new_output("display_data", STILL)]),
     new_markdown_cell("![A dot](dot.svg)"),
     new_markdown_cell("### Solutions"),
     new_code_cell("2", outputs=[new_output("stream", text="two & <three>")]),
@@ -254,6 +256,11 @@ def test_the_index_while_notebooks_are_still_running(tmp_path):
 def test_a_widget_says_how_to_get_it(page):
     assert "make lab" in page.main.text
     assert "widget-view" not in str(page)
+
+
+def test_a_widget_with_a_picture_is_that_picture(page):
+    assert page.select_one("img[alt='A tool']")
+    assert str(page.main).count("make lab") == 1, "said of the other one"
 
 
 def test_no_template_or_page_names_another_host(page):

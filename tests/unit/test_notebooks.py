@@ -1,13 +1,16 @@
 """The notebooks as committed: executed top to bottom, clean, linked, and alike in form."""
 
+import base64
 import re
 import sys
 from xml.etree import ElementTree
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers.explorer.widget import STILL, STILL_ALT
 from helpers.settings import ROOT
 
 sys.path.append(str(ROOT / "tools"))
@@ -237,6 +240,18 @@ def test_the_quick_start_shows_the_whole_way_in_a_picture(quick_start):
         assert step in named and step.lower() in alt.lower()
     numbers = {int(word) for text in named for word in re.findall(r"notebook (\d+)", text)}
     assert numbers == {int(word) for word in re.findall(r"notebook (\d+)", alt)} == {1, 2, 3, 4}
+
+
+def test_the_explorer_is_a_picture_where_no_kernel_runs():
+    cells = nbformat.read(ROOT / "notebooks/10_explore.ipynb", as_version=4).cells
+    place = next(place for place, cell in enumerate(cells) if "Explorer(dataset)" in cell.source)
+    [output] = cells[place].outputs
+    [picture] = BeautifulSoup(output.data["text/html"], "html.parser").find_all("img")
+    assert picture["alt"] == STILL_ALT
+    kind, _, content = picture["src"].partition(",")
+    assert kind == "data:image/jpeg;base64" and base64.b64decode(content) == STILL.read_bytes()
+    assert "make lab" in cells[place + 1].source, "how to get the live one"
+    assert STILL.stat().st_size <= 300_000
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
