@@ -127,7 +127,9 @@ class EmbeddingMap(LiveView):
         for title, side in zip(self.figure.layout.annotations, ("", "2"), strict=True):
             title.update(x=self.figure.layout[f"xaxis{side}"].domain[0], xanchor="left")
         self._draw_photos()
-        self.preview = widgets.HTML(layout={"min_height": "130px", "min_width": "170px"})
+        self.preview = widgets.HTML(
+            "Point at a photo to see it.", layout={"min_height": "130px", "min_width": "170px"}
+        )
         self.photos = PhotoBrowser(note=NOTHING_CHOSEN)
         self.photos.on_action(lambda message, _buffers: self._ask(int(message["id"])))
         # Not on_selection: its message has one place to wait in with those of the pointer, which

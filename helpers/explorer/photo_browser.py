@@ -19,7 +19,7 @@ import traitlets
 from helpers.datasets import ImageRecord
 from helpers.images import thumbnail
 
-SIZES = {"small": 100, "medium": 160, "large": 260}
+SIZES = {"small": 86, "medium": 160, "large": 260}
 """Of a photo in a row, in CSS pixels."""
 THUMBNAIL = 160
 

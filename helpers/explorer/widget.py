@@ -103,13 +103,13 @@ class Explorer(LiveView):
         self.photos.on_action(partial(self._guarded, self._handle))
         self.photos.observe(lambda _: self._guarded(self._set), "weight")
         settings, switches = self._make_settings(size), self._make_switches()
-        self.progress, self.tally = self._make_progress(), widgets.HTML()
+        self.progress = self._make_progress()
         self.answer = answer(self.stores, self.choice)
         self._show_models()
         self._show_strip()
         self._show()
         self._show_tally()
-        super().__init__([settings, switches, self.tally, self.progress, self.photos])
+        super().__init__([settings, switches, self.progress, self.photos])
         self.add_class("explorer")
 
     def _repr_mimebundle_(self, **options: object) -> dict:
@@ -155,7 +155,8 @@ class Explorer(LiveView):
         self.size = control(
             widgets.Dropdown, "Photo size", self._set, options=list(SIZES), value=size
         )
-        columns = "repeat(auto-fill, minmax(15rem, 1fr))"
+        # wide enough for a model's name, and two beside each other in a narrow window
+        columns = "repeat(auto-fill, minmax(max(15rem, min(18rem, 50% - 6px)), 1fr))"
         return widgets.GridBox(
             [*self.models.values(), self.metric, self.count, self.category, self.queries,
              self.find, self.order, self.size],
@@ -175,8 +176,9 @@ class Explorer(LiveView):
         )  # fmt: skip
         self.undo = self._button("Undo the last vote", "undo", self._undo)
         _show_only_if(False, self.undo)
+        self.tally = widgets.HTML().add_class("votes")
         parts = [self.random, self.back, self.forward, self.blind, self.target, self.undo]
-        return widgets.Box(parts, layout=ROW)
+        return widgets.Box([*parts, self.tally], layout=ROW)
 
     def _make_progress(self) -> widgets.Box:
         """Of a model that is being made; hidden where none is."""
@@ -525,10 +527,10 @@ class Explorer(LiveView):
         return {**entry, "alt": f"Result {hit.rank}: {entry['alt']}"}
 
     def _score(self, result: Result, row: str) -> Line:
-        _, name, tip = METRICS[self.choice.metric]
+        _, sign, tip = METRICS[self.choice.metric]
         if row == "combined":
-            name, tip = "score", "Weighted sum of both models' normalised scores, 0 to 1"
-        return f"{result.hit.rank} · {name} {result.score:.3f}", tip
+            sign, tip = "Σ", "Weighted sum of both models' normalised scores, 0 to 1"
+        return f"{result.hit.rank} · {sign} {result.score:.3f}", tip
 
     def _movement(self, result: Result, row: str) -> Line:
         """Where else the photo stands: ▲ if this model ranks it higher than the other does."""

@@ -521,8 +521,8 @@ def test_why_shows_heat_maps_under_the_row(explore, stored, screenshots):
 
 
 def tally(page) -> str:
-    """What stands under the photos about votes."""
-    return page.locator(".explorer > .widget-html").first.inner_text()
+    """What stands above the photos about votes."""
+    return page.locator(".explorer .votes").first.inner_text()
 
 
 def test_open_votes_are_counted_and_not_tested(explore, stored):
