@@ -41,7 +41,7 @@ run: ready  ## run all notebooks, write build/html/ and build/results.json
 
 test: ready  ## ruff, how easy the notebooks are to read, unit tests, tests of the models, all notebooks with their outputs compared
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) tools/measure_notebooks.py
-	@$(TEST_ENV) $(PY) -m pytest -q tests/unit
+	@$(TEST_ENV) $(PY) -m pytest -q -n 2 --dist loadfile tests/unit
 	@$(TEST_ENV) $(PY) -m pytest -q tests/models
 	@$(TEST_ENV) $(PY) -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 7200 notebooks; \

@@ -228,11 +228,9 @@ def adopt(
                 for name, array in wanted.items()
                 for found in made
             ):
-                return (
-                    proto,
-                    EmbeddingModel(title, "recommended", "fp32", network, prepared),
-                    vector,
-                )
+                network = replace(network, int8=bool(vector.feature_map) and not one_by_one)
+                model = EmbeddingModel(title, "recommended", "fp32", network, prepared)
+                return proto, model, vector
         if photos.batch != 1:
             break
     raise TutorialError(

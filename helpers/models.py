@@ -34,6 +34,9 @@ class Network:
     """Channels of its last feature map, hence the length of the vector."""
     weights_sha256: str
     """Names the weights; another value means another model and another cache entry."""
+    int8: bool = True
+    """Whether it has an INT8 form: convolutions that lead to a feature map, any number of photos
+    at a time (`quantization.quantize`)."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +196,13 @@ def all_models() -> list[EmbeddingModel]:
     """Every network under every preset and at every precision that it has."""
     brought = {name: recipe for name, (_, recipe) in adopted().items()}
     presets = {**PRESETS, "recommended": {**PRESETS["recommended"], **brought}}
-    return [
+    found = [
         embedding_model(name, preset, precision)
         for preset, recipes in presets.items()
         for precision in PRECISIONS
-        for name, recipe in recipes.items()
-        if precision == "fp32" or recipe.pooling != "none"  # see `quantization.quantize`
+        for name in recipes
     ]
+    return [model for model in found if model.precision == "fp32" or model.network.int8]
 
 
 def embedding_model(name: str, preset: str = "article", precision: str = "fp32") -> EmbeddingModel:

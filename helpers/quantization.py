@@ -159,8 +159,8 @@ def around_the_network(path: Path) -> list[str]:
     pooled = next((row for row, node in enumerate(nodes) if "feature_map" in node.output), None)
     if first is None or pooled is None:
         raise TutorialError(
-            "INT8 is made for convolutions that lead to a feature map, and this network has none: "
-            'use precision="fp32".'
+            "INT8 is made for convolutions that lead to a feature map and take any number of "
+            'photos at a time, and this is none: use precision="fp32".'
         )
     return [node.name for row, node in enumerate(nodes) if not first <= row < pooled]
 

@@ -36,6 +36,7 @@ from helpers.settings import (
     MISREAD,
     TutorialError,
     display_path,
+    exit_status,
     invalid_address,
     load_settings,
     masked,
@@ -62,8 +63,7 @@ def connect_milvus() -> MilvusClient:
     Raises TutorialError where it cannot be reached, within about 10 s, and where it can but does
     not answer for a minute.
     """
-    settings = load_settings()
-    uri = milvus_uri()
+    settings, uri = load_settings(), milvus_uri()
     # Without its own pool, gRPC refuses for up to two minutes to try a server again that went away.
     options = {"grpc.use_local_subchannel_pool": 1}
     if on_this_machine(urlsplit(uri).hostname or "localhost"):
@@ -84,7 +84,7 @@ def connect_milvus() -> MilvusClient:
             )
             client.list_collections(timeout=ANSWER_SECONDS)
         except (MilvusException, grpc.RpcError, ValueError) as error:
-            raise _no_answer("milvus", settings.milvus_uri, error) from None
+            raise _no_answer("milvus", error) from None
     return client
 
 
@@ -105,7 +105,7 @@ def connect_redis() -> redis.Redis:
         )
         client.ping()
     except (redis.RedisError, ValueError) as error:
-        raise _no_answer("redis", load_settings().redis_url, error) from None
+        raise _no_answer("redis", error) from None
     return client
 
 
@@ -120,18 +120,16 @@ def answering(name: str) -> Iterator[None]:
         with quiet_pymilvus():
             yield
     except (MilvusException, grpc.RpcError, redis.RedisError) as error:
-        settings = load_settings()
-        uri = {"milvus": settings.milvus_uri, "redis": settings.redis_url}[name]
-        reason = _reason(error, uri, settings.milvus_token)
-        if uri is None and record_path(name).exists() and not recorded(name):
+        uri, reason = _address(name), _reason(name, error)
+        if uri:
+            server = f"{name.capitalize()} at {SETTINGS[name]}={masked(uri)}"
+            way_out = "see to that server, then run the notebook again from its first cell"
+        elif record_path(name).exists() and not recorded(name):
             raise _ended(name) from None
-        if uri is None:
+        else:
             server, log = f"The embedded {name}", display_path(log_path(name))
             first = "make room for BUILD_DIR, then " if "No space left" in reason else ""
             way_out = f"{first}run the notebook again from its first cell (its log is {log})"
-        else:
-            server = f"{name.capitalize()} at {SETTINGS[name]}={masked(uri)}"
-            way_out = "see to that server, then run the notebook again from its first cell"
         raise TutorialError(f"{server} failed ({reason}): {way_out}.") from None
 
 
@@ -159,14 +157,14 @@ def quiet_pymilvus() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
-    reason = _reason(error, uri, load_settings().milvus_token)
+def _no_answer(name: str, error: Exception) -> TutorialError:
+    """What to say where there is no server, or none that takes what the settings say."""
+    setting, uri, reason = SETTINGS[name], _address(name), _reason(name, error)
     if uri is None:
         return TutorialError(
             f"The embedded {name} does not answer ({reason}): run `make stop` and try again; its "
             f"log is {display_path(log_path(name))}."
         )
-    setting = SETTINGS[name]
     if isinstance(error, ValueError) or MISREAD.search(uri):  # it may quote a part of the password
         return invalid_address(setting)
     host = urlsplit(uri).hostname or "localhost"
@@ -178,17 +176,24 @@ def _no_answer(name: str, uri: str | None, error: Exception) -> TutorialError:
     )
 
 
-def _reason(error: Exception, uri: str | None, token: str | None) -> str:
+def _address(name: str) -> str | None:
+    """What the environment says; None for the embedded server."""
+    settings = load_settings()
+    return settings.milvus_uri if name == "milvus" else settings.redis_url
+
+
+def _reason(name: str, error: Exception) -> str:
     """The first line of a server's or client's error, without address, password and token."""
+    settings, uri = load_settings(), _address(name)
     text = error.details() if isinstance(error, grpc.Call) else getattr(error, "message", "")
     # A real Milvus puts its stack traces and former attempts before what happened.
     text = re.sub(r"(?s).*stack trace: .*(\n\S+ [^\n:]+: |attempt #\d+: )", "", text or str(error))
     reason = (text or type(error).__name__).strip().partition("\n")[0].rstrip(".")
     if uri:
         reason = reason.replace(uri, masked(uri))
-    for secret in _secrets(uri, token):
+    for secret in _secrets(uri, settings.milvus_token):
         reason = reason.replace(secret, "***")
-    return reason.replace(f"{load_settings().build_dir}/", "")
+    return reason.replace(f"{settings.build_dir}/", "")
 
 
 def _secrets(uri: str | None, token: str | None) -> list[str]:
@@ -199,26 +204,22 @@ def _secrets(uri: str | None, token: str | None) -> list[str]:
     return [secret for text in texts if text for secret in (text, unquote(text))]
 
 
+@exit_status
 def main() -> int:
     """Show or stop the embedded Milvus and Redis; `release` stops what no living process uses."""
     parser = argparse.ArgumentParser(prog="python -m helpers.services", description=main.__doc__)
     parser.add_argument("action", choices=("status", "stop", "release"))
     action = parser.parse_args().action
-    try:
-        if action == "stop":
-            print("stopped:", ", ".join(stop_services()) or "nothing was running")
-            return 0
-        if action == "release":
-            with temporary_services():
-                return 0
-        running = running_services()
-    except TutorialError as error:
-        print(error, file=sys.stderr)
-        return 1
-    for service in running:
-        print(f"{service.name}: {service.uri} (pid {service.pid})")
-    if not running:
-        print("nothing is running")
+    if action == "status":
+        for service in running_services():
+            print(f"{service.name}: {service.uri} (pid {service.pid})")
+        if not running_services():
+            print("nothing is running")
+    elif action == "stop":
+        print("stopped:", ", ".join(stop_services()) or "nothing was running")
+    else:
+        with temporary_services():
+            pass
     return 0
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +35,23 @@ class TutorialError(RuntimeError):
 
 class NeedsLabels(TutorialError):
     """The dataset lacks labels for what a notebook measures; `make run` goes on without it."""
+
+
+def exit_status(main: Callable[[], int]) -> Callable[[], int]:
+    """Decorator for a program: what a reader can put right is a line on stderr, no traceback."""
+
+    @wraps(main)
+    def status() -> int:
+        try:
+            return main()
+        except TutorialError as error:
+            print(f"\n{error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nStopped. Run again to go on: what is done is kept.", file=sys.stderr)
+            return 130
+
+    return status
 
 
 @dataclass(frozen=True)

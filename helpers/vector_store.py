@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -108,23 +109,31 @@ def ensure_collection(
             _create_collection(client, name, dim, {RECIPE: recipe, ROWS: str(rows)})
         if index_of(client, name) is None:  # new, or of a process that was killed here
             _create_index(client, name, index_type, rows)
-        _check_collection(client, name, dim, recipe, index_type)
+        about = client.describe_collection(name)
+        for what, there, wanted in (
+            ("vectors of dimension", _dimension(about), dim),
+            ("vectors of the recipe", about["properties"].get(RECIPE), recipe),
+            ("an index of type", index_of(client, name), index_type),
+        ):
+            if there != wanted:
+                raise _to_be_dropped(name, f"holds {what} {there}, not {wanted}")
+
+
+def _of_earlier_version(client: MilvusClient, name: str) -> bool:
+    about = client.describe_collection(name)
+    fields = {field["name"] for field in about["fields"]}
+    return RECIPE in about["properties"] and DIGEST not in fields
 
 
 def _create_collection(
     client: MilvusClient, name: str, dim: int, properties: dict[str, str]
 ) -> None:
+    labels = {"max_capacity": LABELS_PER_PHOTO, "max_length": LABEL_BYTES}
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
     schema.add_field("path", DataType.VARCHAR, max_length=PATH_BYTES)
-    schema.add_field(
-        "labels",
-        DataType.ARRAY,
-        element_type=DataType.VARCHAR,
-        max_capacity=LABELS_PER_PHOTO,
-        max_length=LABEL_BYTES,
-    )
+    schema.add_field("labels", DataType.ARRAY, element_type=DataType.VARCHAR, **labels)
     schema.add_field(DIGEST, DataType.VARCHAR, max_length=2 * DIGEST_BYTES)
     client.create_collection(name, schema=schema, consistency_level="Strong", properties=properties)
 
@@ -143,6 +152,15 @@ def _create_index(client: MilvusClient, name: str, index_type: str, rows: int) -
     client.create_index(name, index, sync=False)  # else it sleeps half a second
 
 
+def index_of(client: MilvusClient, name: str) -> str | None:
+    """The collection's index, one of INDEX_TYPES; FLAT also for what Milvus Lite has in its stead.
+
+    None where it has none.
+    """
+    index = client.describe_index(name, "vector") or {}
+    return "FLAT" if index.get("params") == ONE_CLUSTER else index.get("index_type")
+
+
 def is_lite(client: MilvusClient) -> bool:
     """Whether this is Milvus Lite, the embedded server.
 
@@ -151,38 +169,20 @@ def is_lite(client: MilvusClient) -> bool:
     return client.get_server_version().startswith("milvus_lite")
 
 
-def index_of(client: MilvusClient, name: str) -> str | None:
-    """Type of the index that the collection was made with, one of INDEX_TYPES; None: it has none.
-
-    FLAT also for what Milvus Lite has in its stead.
-    """
-    index = client.describe_index(name, "vector") or {}
-    build = index.get("params")
-    return "FLAT" if build == ONE_CLUSTER else index.get("index_type")
+def _dimension(about: Mapping[str, Any]) -> int | None:
+    """The vectors' dimension, from what `describe_collection` returns; None where it has none."""
+    fields = {field["name"]: field["params"] for field in about["fields"]}
+    return fields.get("vector", {}).get("dim")
 
 
-def _of_earlier_version(client: MilvusClient, name: str) -> bool:
-    found = client.describe_collection(name)
-    return RECIPE in found["properties"] and DIGEST not in {
-        field["name"] for field in found["fields"]
-    }
+def _to_be_dropped(name: str, fault: str) -> TutorialError:
+    return TutorialError(
+        f'The collection {name!r} {fault}: drop it with `client.drop_collection("{name}")` and run '
+        "notebook 03 again."
+    )
 
 
-def _check_collection(
-    client: MilvusClient, name: str, dim: int, recipe: str, index_type: str
-) -> None:
-    found = client.describe_collection(name)
-    fields = {field["name"]: field["params"] for field in found["fields"]}
-    for what, there, wanted in (
-        ("vectors of dimension", fields.get("vector", {}).get("dim"), dim),
-        ("vectors of the recipe", found["properties"].get(RECIPE), recipe),
-        ("an index of type", index_of(client, name), index_type),
-    ):
-        if there != wanted:
-            raise TutorialError(
-                f"The collection {name!r} holds {what} {there}, not {wanted}: drop it with "
-                f'`client.drop_collection("{name}")` and run notebook 03 again.'
-            )
+# Rows -----------------------------------------------------------------------------------------
 
 
 @answering("milvus")
@@ -216,37 +216,13 @@ def store(
     return [row["id"] for row in rows]
 
 
-def _digests(client: MilvusClient, name: str) -> dict[int, str]:
-    """The digest of each row that is there, by id."""
-    if not client.get_collection_stats(name)["row_count"]:
-        return {}
-    client.load_collection(name)
-    pages = _pages(client, name, ["id", DIGEST])
-    return {row["id"]: row[DIGEST] for page in pages for row in page}
-
-
-def _pages(client: MilvusClient, name: str, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
-    """All rows of a collection, BATCH_ROWS at a time."""
-    pages = client.query_iterator(name, batch_size=BATCH_ROWS, filter="", output_fields=fields)
-    while page := pages.next():
-        yield page
-    pages.close()
-
-
 @answering("milvus")
-def upsert(
-    client: MilvusClient,
-    name: str,
-    ids: Sequence[int],
-    vectors: np.ndarray,
-    paths: Sequence[str],
-    labels: Sequence[Collection[str]],
-) -> list[int]:
-    """Insert these rows, or replace those with their ids; takes and returns what `store` does.
+def upsert(client: MilvusClient, name: str, *columns: Sequence) -> list[int]:
+    """Insert rows, or replace those with their ids; takes and returns what `store` does.
 
     Raises TutorialError where the server refuses them.
     """
-    return client.upsert(name, _rows(ids, vectors, paths, labels))["ids"]
+    return client.upsert(name, _rows(*columns))["ids"]
 
 
 def _rows(
@@ -256,15 +232,16 @@ def _rows(
     labels: Sequence[Collection[str]],
 ) -> list[dict[str, Any]]:
     """Rows as Milvus takes them."""
-    rows, vectors = [], np.asarray(vectors, np.float32)
+    rows = []
+    vectors = np.asarray(vectors, np.float32)  # [n, dim]
     for id_, vector, path, names in zip(ids, vectors, paths, labels, strict=True):
         texts = [path, *sorted(names)]
         for text in texts:
             _check_utf8(text)
         digest = hashlib.blake2b(vector.tobytes(), digest_size=DIGEST_BYTES)
         digest.update(json.dumps(texts).encode())
-        rows.append({"id": int(id_), "vector": vector, "path": path, "labels": texts[1:]})
-        rows[-1][DIGEST] = digest.hexdigest()
+        row = {"id": int(id_), "vector": vector, "path": path, "labels": texts[1:]}
+        rows.append(row | {DIGEST: digest.hexdigest()})
     return rows
 
 
@@ -277,27 +254,17 @@ def _check_utf8(text: str) -> None:
 
 
 @answering("milvus")
-def copy(
-    source: MilvusClient,
-    name: str,
-    target: MilvusClient,
-    new_name: str,
-) -> int:
+def copy(source: MilvusClient, name: str, target: MilvusClient, new_name: str) -> int:
     """Copy a collection and its recipe under another name, or to another server.
 
-    Nothing is extracted again: the vectors are read from `source`, batch by batch. Running it
-    twice changes nothing. Returns the number of rows. Raises TutorialError for a collection that
-    `target` has with other vectors, and where it ends up with another number of rows.
+    The vectors are read from `source`, batch by batch. Running it twice changes nothing. Returns
+    the number of rows. Raises TutorialError for a collection that `target` has with other vectors,
+    and where it ends up with another number of rows.
     """
-    found = source.describe_collection(name)
-    ensure_collection(
-        target,
-        new_name,
-        _dimension(found),
-        description=json.loads(found["properties"][RECIPE]),
-        index_type=index_of(source, name),
-        rows=count(source, name),
-    )
+    about = source.describe_collection(name)
+    recipe = json.loads(about["properties"][RECIPE])
+    index = {"index_type": index_of(source, name), "rows": count(source, name)}
+    ensure_collection(target, new_name, _dimension(about), description=recipe, **index)
     source.load_collection(name)
     ids: list[int] = []
     for page in _pages(source, name, ["id", "vector", "path", "labels", DIGEST]):
@@ -315,24 +282,13 @@ def keep_only(client: MilvusClient, name: str, ids: Collection[int]) -> None:
     """
     client.flush(name)
     client.load_collection(name)  # Milvus Lite builds the index of what is there now
-    _delete_others(client, name, ids)
-    rows_stored = count(client, name)
-    if rows_stored != len(ids):
-        raise TutorialError(
-            f"The collection {name!r} holds {rows_stored} rows after {len(ids)} were stored: drop "
-            f'it with `client.drop_collection("{name}")` and run notebook 03 again.'
-        )
-
-
-def _delete_others(client: MilvusClient, name: str, ids: Collection[int]) -> None:
-    if count(client, name) == len(ids):
-        return
-    wanted = set(ids)
-    there = [row["id"] for page in _pages(client, name, ["id"]) for row in page]
-    others = [id_ for id_ in there if id_ not in wanted]
-    for start in range(0, len(others), BATCH_ROWS):
-        client.delete(name, ids=others[start : start + BATCH_ROWS])
-    client.flush(name)
+    if count(client, name) != len(ids):
+        others = list(_digests(client, name).keys() - set(ids))
+        for start in range(0, len(others), BATCH_ROWS):
+            client.delete(name, ids=others[start : start + BATCH_ROWS])
+        client.flush(name)
+    if (there := count(client, name)) != len(ids):
+        raise _to_be_dropped(name, f"holds {there} rows after {len(ids)} were stored")
 
 
 @answering("milvus")
@@ -340,6 +296,26 @@ def count(client: MilvusClient, name: str) -> int:
     """Exact number of rows in the collection, all earlier writes included."""
     rows = client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")
     return int(rows[0]["count(*)"])
+
+
+def _digests(client: MilvusClient, name: str) -> dict[int, str]:
+    """The digest of each row that is there, by id."""
+    if not client.get_collection_stats(name)["row_count"]:
+        return {}
+    client.load_collection(name)
+    pages = _pages(client, name, ["id", DIGEST])
+    return {row["id"]: row[DIGEST] for page in pages for row in page}
+
+
+def _pages(client: MilvusClient, name: str, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """All rows of a collection, BATCH_ROWS at a time."""
+    pages = client.query_iterator(name, batch_size=BATCH_ROWS, filter="", output_fields=fields)
+    while page := pages.next():
+        yield page
+    pages.close()
+
+
+# Search ---------------------------------------------------------------------------------------
 
 
 @answering("milvus")
@@ -360,17 +336,20 @@ def search(
     from `filter_params` (strings, numbers, lists of ids). An approximate index may find fewer that
     pass a narrow filter. Raises TutorialError for queries of another dimension.
     """
-    vectors = np.asarray(vectors, dtype=np.float32)
+    vectors = np.asarray(vectors, np.float32)  # [m, dim]
     about = client.describe_collection(name)
-    _check_dimension(name, about, vectors)
+    if vectors.shape[1] != (dim := _dimension(about)):
+        raise TutorialError(
+            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
+            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
+        )
     fetched = limit + (exclude is not None)
     excluded = [None] * len(vectors) if exclude is None else list(map(int, exclude))
-    asked = {
+    expression = _with_literals(filter or "", filter_params or {})
+    options = {
         "anns_field": "vector",
         "limit": fetched,
-        "filter": _without_contains(
-            client, name, _with_literals(filter or "", filter_params or {})
-        ),
+        "filter": _without_contains(client, name, expression),
         "output_fields": ["path", "labels"],
         "search_params": {"metric_type": "L2", "params": _search_parameters(about, fetched)},
         "consistency_level": "Strong",
@@ -379,18 +358,10 @@ def search(
     step = _queries_per_call(client, name, vectors)
     for start in range(0, len(vectors), step):
         block = slice(start, start + step)
-        answers = client.search(name, data=vectors[block], **asked)
+        answers = client.search(name, data=vectors[block], **options)
         for answer, own in zip(answers, excluded[block], strict=True):
-            results.append(_hits(answer, limit, own))
+            results.append(_hits(answer, own, limit))
     return results
-
-
-def _check_dimension(name: str, about: Mapping[str, Any], vectors: np.ndarray) -> None:
-    if vectors.shape[1] != (dim := _dimension(about)):
-        raise TutorialError(
-            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
-            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
-        )
 
 
 def _search_parameters(about: Mapping[str, Any], limit: int) -> dict[str, int]:
@@ -416,27 +387,14 @@ def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> i
     return min(SEARCH_BATCH, max(1, LITE_SEARCH_BYTES // per_query))
 
 
-def _dimension(description: Mapping[str, Any]) -> int:
-    """The vectors' dimension, from what `describe_collection` returns."""
-    [vector] = [field for field in description["fields"] if field["name"] == "vector"]
-    return vector["params"]["dim"]
-
-
-def _hits(answer: Sequence[Mapping[str, Any]], limit: int, excluded: int | None) -> list[Hit]:
-    rows = sorted(
-        (row for row in answer if row["id"] != excluded),
-        key=lambda row: (row["distance"], row["id"]),
-    )
-    return [
-        Hit(
-            id=row["id"],
-            distance=row["distance"],
-            rank=rank,
-            path=row["entity"]["path"],
-            labels=frozenset(row["entity"]["labels"]),
-        )
-        for rank, row in enumerate(rows[:limit], start=1)
-    ]
+def _hits(answer: Sequence[Mapping[str, Any]], excluded: int | None, limit: int) -> list[Hit]:
+    rows = [row for row in answer if row["id"] != excluded]
+    rows.sort(key=lambda row: (row["distance"], row["id"]))
+    hits = []
+    for rank, row in enumerate(rows[:limit], start=1):
+        path, labels = row["entity"]["path"], frozenset(row["entity"]["labels"])
+        hits.append(Hit(row["id"], row["distance"], rank, path, labels))
+    return hits
 
 
 @answering("milvus")
@@ -449,23 +407,14 @@ def check_self_first(
     Identical vectors (copies of a photo) tie for rank 1. Raises TutorialError with the number of
     those that do not find themselves.
     """
-    lost: list[int] = []
-    asked = list(range(len(ids)))
-    # Ten hits show all copies of nearly every photo; where they do not, ask for more.
-    for limit in (10, 1000):
-        crowded = []
-        for row, hits in zip(asked, search(client, name, vectors[asked], limit), strict=True):
-            same = [hit.id for hit in hits if hit.distance <= SAME_DISTANCE]
-            if ids[row] not in same:
-                (crowded if len(same) == limit else lost).append(row)
-        asked = crowded
-    lost += asked
+    lost = list(range(len(ids)))
+    for limit in (10, 1000):  # ten hits show all copies of nearly every photo
+        results = search(client, name, vectors[lost], limit) if lost else []
+        nearest = [{hit.id for hit in hits if hit.distance <= SAME_DISTANCE} for hits in results]
+        lost = [row for row, same in zip(lost, nearest, strict=True) if ids[row] not in same]
     if lost:
-        raise TutorialError(
-            f"{len(lost)} of {len(ids)} vectors in the collection {name!r} do not find themselves "
-            f"(id {ids[lost[0]]} is the first): drop it with "
-            f'`client.drop_collection("{name}")` and run notebook 03 again.'
-        )
+        fault = f"does not find {len(lost)} of {len(ids)} vectors by themselves"
+        raise _to_be_dropped(name, f"{fault} (id {ids[lost[0]]} is the first)")
     return len(ids)
 
 
@@ -491,12 +440,11 @@ def _without_contains(client: MilvusClient, name: str, expression: str) -> str:
     """
     if not CONTAINS.search(expression) or not is_lite(client):
         return expression
-    labels = {row["id"]: row["labels"] for page in _pages(client, name, ["id", "labels"])
-              for row in page}  # fmt: skip
+    rows = list(chain.from_iterable(_pages(client, name, ["id", "labels"])))
 
     def ids(match: re.Match[str]) -> str:
-        wanted = json.loads(match[1])
-        return f"(id in {[id_ for id_, names in labels.items() if wanted in names]})"
+        label = json.loads(match[1])
+        return f"(id in {[row['id'] for row in rows if label in row['labels']]})"
 
     return CONTAINS.sub(ids, expression)
 

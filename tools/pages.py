@@ -1,4 +1,4 @@
-"""`build/html/`: an index, every notebook and a gallery of both models' results, as plain pages.
+"""`build/html/`: an index, every notebook and a gallery of all models' results, as plain pages.
 
 They need no kernel, no server and no network; the templates are in `tools/templates/`.
 """
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -32,8 +33,8 @@ from helpers.images import thumbnail
 
 TEMPLATES = Path(__file__).parent / "templates"
 PHOTO_SIZE = (192, 144)
-MOST_QUERIES = 250
 RESULTS = 10
+MOST_SHOWN = 7500  # results of all queries and models: the page then has under 2 MB
 CODE_STYLES = {"light": "xcode", "dark": "lightbulb"}  # both reach a contrast of 4.5
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "Interactive: open this notebook with <code>make lab</code> to use it."
@@ -75,8 +76,9 @@ class Gallery(NamedTuple):
     queries: int
     photos: int
     results: int
+    models: int
     agree: float
-    """Of `results`, how many both models share on average."""
+    """Of `results`, how many two models share on average; nan for a single one."""
     examples: list[ImageRecord]
 
 
@@ -163,13 +165,16 @@ def notebook_body(notebook: nbformat.NotebookNode, folder: Path) -> BeautifulSou
     for text in body.find_all(string=FORMULA):
         if not text.find_parent(["pre", "code", "script", "style"]):
             typeset(text)
-    for number, table in enumerate(body.find_all("table"), start=1):
+    for table in body.find_all("table"):
         table.attrs.pop("border", None)
-        box = {"class": "scroll", "tabindex": "0", "role": "region"}
-        table.wrap(body.new_tag("div", attrs={**box, "aria-label": f"Table {number}"}))
+    for kind, found in (("Table", body.find_all("table")), ("Figure", body.find_all("img"))):
+        for number, one in enumerate(found, start=1):  # wide ones scroll, also by keyboard
+            box = {"class": "scroll", "tabindex": "0", "role": "region"}
+            place = one.find_parent("p") or one  # a paragraph holds no box
+            place.wrap(body.new_tag("div", attrs={**box, "aria-label": f"{kind} {number}"}))
     for corner in body.find_all(lambda tag: tag.name == "th" and not tag.get_text(strip=True)):
         corner.name = "td"
-    for block in body.select("pre, math[display=block]"):  # these scroll, also by keyboard
+    for block in body.select("pre, math[display=block]"):  # these, too
         block["tabindex"] = "0"
     fold_solutions(body)
     return body
@@ -236,18 +241,16 @@ def code_styles() -> dict[str, Markup]:
 def write_gallery(
     folder: Path, dataset: ImageDataset, vectors: Mapping[str, np.ndarray]
 ) -> Gallery:
-    """`gallery.html`: queries × two models, with `photos/` beside it.
+    """`gallery.html`: queries × models, with `photos/` beside it.
 
     Args:
         folder: `build/html`.
         dataset: the photos.
-        vectors: float32 [photos, d] of both models by title, rows in the order of the dataset.
+        vectors: float32 [photos, d] of each model by title, rows in the order of the dataset.
     """
     queries = compare(dataset, vectors)
     shown = {query["record"].id for query in queries}
-    seen = shown | {
-        hit["id"] for query in queries for hits in query["rows"] for hit in hits["hits"]
-    }
+    seen = shown | {hit["id"] for query in queries for row in query["rows"] for hit in row["hits"]}
     write_photos(folder / "photos", [dataset.by_id[number] for number in sorted(seen)])
     results = min(RESULTS, len(dataset) - 1)
     write(
@@ -257,34 +260,35 @@ def write_gallery(
         queries=queries,
         shown=shown,
         results=results,
+        most=min(len(vectors) * results, len(dataset) - 1),
         titles=list(vectors),
         size=PHOTO_SIZE,
     )
-    agree = float(np.mean([query["overlap"] for query in queries]))
+    agree = float(np.mean([query["agree"] for query in queries]))
     examples = [query["record"] for query in queries[:: max(1, len(queries) // 6)][:6]]
-    return Gallery(len(queries), len(dataset), results, agree, examples)
+    return Gallery(len(queries), len(dataset), results, len(vectors), agree, examples)
 
 
 def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[dict]:
-    """Per query: its record, how many results both models share, and one row of hits per model.
+    """What the gallery says of each query: a dict.
 
-    Queries are photos of the dataset, at most MOST_QUERIES of them and evenly spread; a hit is a
-    dict with `id`, `rank`, `distance`, `labels`, `shared` (labels in common with the query) and
-    `elsewhere` (its rank in the other model's row, None where it is not there).
+    Queries are photos of the dataset, evenly spread and as many as MOST_SHOWN allows. Of each
+    there is its `record`; `common`, how many results all models have; `different`, how many photos
+    there are in all rows; `agree`, how many results two models share on average; and `rows`, one
+    per model, of a `title` and `hits`. A hit is a dict with `id`, `rank`, `distance`, `labels`,
+    `shared` (labels in common with the query) and `elsewhere` (number and rank of each other model
+    that has it).
     """
-    rows = dataset.spread_rows(MOST_QUERIES)
     depth = min(RESULTS, len(dataset) - 1)
+    rows = dataset.spread_rows(MOST_SHOWN // (depth * len(vectors)))
     rankings = [
         evaluation.rank_exact(found[rows], found, rows, depth) for found in vectors.values()
     ]
     compared = []
-    for number, row in enumerate(rows):
-        record = dataset.records[row]
-        orders = [list(ranking[number]) for ranking in rankings]
+    for row, *orders in zip(rows, *(ranking.tolist() for ranking in rankings), strict=True):
+        record, sets = dataset.records[row], [set(order) for order in orders]
         lists = []
-        for (title, found), order, other in zip(
-            vectors.items(), orders, reversed(orders), strict=True
-        ):
+        for title, found, order in zip(vectors, vectors.values(), orders, strict=True):
             hits = [
                 {
                     "id": hit.id,
@@ -292,15 +296,27 @@ def compare(dataset: ImageDataset, vectors: Mapping[str, np.ndarray]) -> list[di
                     "distance": max(hit.distance, 0.0),
                     "labels": hit.labels,
                     "shared": hit.labels & record.labels,
-                    "elsewhere": other.index(place) + 1 if place in other else None,
+                    "elsewhere": [
+                        (number, other.index(place) + 1)
+                        for number, other in enumerate(orders)
+                        if other is not order and place in other
+                    ],
                 }
                 for place, hit in zip(
                     order, ranked_hits(dataset, found, row, ranking=order), strict=True
                 )
             ]
             lists.append({"title": title, "hits": hits})
-        overlap = len(set(orders[0]) & set(orders[1]))
-        compared.append({"record": record, "overlap": overlap, "rows": lists})
+        pairs = [len(one & other) for one, other in combinations(sets, 2)]
+        compared.append(
+            {
+                "record": record,
+                "common": len(set.intersection(*sets)),
+                "different": len(set.union(*sets)),
+                "agree": sum(pairs) / len(pairs) if pairs else float("nan"),
+                "rows": lists,
+            }
+        )
     return compared
 
 
@@ -373,5 +389,6 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["named"] = lambda labels: ", ".join(sorted(labels))
+    environment.filters["circled"] = lambda number: chr(ord("①") + number)  # from 0 on
     environment.globals["source"] = lambda name: Markup(loader.get_source(environment, name)[0])
     return environment

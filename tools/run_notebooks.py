@@ -23,14 +23,15 @@ from jupyter_core.utils import run_sync
 from kernels import kernel_environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbformat.v4 import new_code_cell, new_notebook
 from tqdm import tqdm
 
 from helpers import adoption, conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
-from helpers.models import NETWORKS, embedding_model
+from helpers.models import NETWORKS
 from helpers.progress import watched_stream
-from helpers.settings import ROOT, NeedsLabels, TutorialError, load_settings
+from helpers.settings import ROOT, NeedsLabels, exit_status, load_settings
 
 START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
@@ -45,8 +46,14 @@ DEAD = (
 ARTICLE = ("resnet50", "vgg16")
 QUICK_START = "00_quick_start"
 GALLERY_AFTER = "02_extract_vectors"
+CONVERT = """
+from helpers import adoption, conversion
+for model in adoption.chosen_models():
+    conversion.ensure_onnx(model)
+"""
 
 
+@exit_status
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--update", action="store_true", help="write back into notebooks/")
@@ -54,17 +61,10 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nbclient's tasks after a Ctrl-C
     everything = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    try:
-        with services.temporary_services():
-            if options.notebooks:
-                return run(options.notebooks, options.update)
-            return run(everything, options.update, gallery=True)
-    except TutorialError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run again to go on: what is done is kept.", file=sys.stderr)
-        return 130
+    with services.temporary_services():
+        if options.notebooks:
+            return run(options.notebooks, options.update)
+        return run(everything, options.update, gallery=True)
 
 
 def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
@@ -97,6 +97,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
             if update and not ended[path.stem]:
                 write_clean(notebook, path)
             if gallery and path.stem == GALLERY_AFTER:
+                convert_models()
                 shown = write_gallery(folder, dataset)
             for following in chapters[number + 1 : number + 2]:
                 write_index(running=following.stem)
@@ -161,14 +162,27 @@ def index_notes(
     return notes
 
 
+def convert_models() -> None:
+    """Convert what the gallery needs beside the article's pair, unless it is there.
+
+    In a kernel of its own, as the notebooks have: TensorFlow would stay in this process. Raises
+    TutorialError if it fails.
+    """
+    models = adoption.chosen_models()
+    if all(conversion.is_current(conversion.onnx_path(model), model) for model in models):
+        return
+    notebook = new_notebook(cells=[new_code_cell(CONVERT)])
+    error, _ = execute_shown(notebook, ROOT / "notebooks" / "more models")
+    if error:
+        raise TutorialError(error)
+
+
 def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
-    """The gallery of the article's two models, from the vectors that the notebooks extracted."""
-    vectors = {
-        embedding_model(name).title: extraction.extract(
-            conversion.onnx_model(name), dataset.paths, progress=False
-        )
-        for name in ARTICLE
-    }
+    """The gallery of the models of MODELS, under the article's recipe where they have it."""
+    vectors = {}
+    for model in adoption.chosen_models():
+        title = model.title if model.preset == "article" else f"{model.title} ({model.preset})"
+        vectors[title] = extraction.extract(conversion.ensure_onnx(model), dataset.paths)
     return pages.write_gallery(folder, dataset, vectors)
 
 

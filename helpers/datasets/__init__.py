@@ -50,7 +50,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
     if choice == "coco":
         return fetch_coco()
     if choice == "coco-val2017":
-        return fetch_coco("all")
+        return fetch_coco(everything=True)
     if choice == "sample":
         folder = settings.data_dir / "sample"
         if not folder.is_dir():
@@ -63,10 +63,9 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
 
 
 def _open_auto() -> ImageDataset:
-    settings = load_settings()
-    base_url = web_address(settings.coco_base_url)
+    base_url = web_address(load_settings().coco_base_url)
     host = urlsplit(base_url).netloc.rpartition("@")[2]
-    if coco_is_complete(settings.data_dir / "coco"):
+    if coco_is_complete():
         note = "DATASET=auto took COCO, which is on disk already."
     elif _answers(f"{base_url}/annotations/annotations_trainval2017.zip"):
         note = f"DATASET=auto took COCO from {host}."

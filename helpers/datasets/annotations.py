@@ -50,10 +50,9 @@ class Split:
     file: Path
     names: dict[int | str, str]
     """Key → `file_name`, as it is in the file."""
-    labels: dict[int | str, frozenset[str]]
-    objects: dict[int | str, tuple[Annotation, ...]]
+    labels: dict[int | str, set[str]]
+    objects: dict[int | str, list[Annotation]]
     """Their `photo_size` is what the file says, (0, 0) where it says nothing."""
-    categories: frozenset[str]
     faults: tuple[str, ...]
     """Why a row could not be used, once for every such row."""
 
@@ -64,53 +63,8 @@ def read_split(file: Path) -> Split:
     Raises NotCoco if it is not JSON in COCO's form, TutorialError if it cannot be read, if a name
     in it leaves the folder or a photo is impossibly large.
     """
-
-    def wrong(what: str, kind: type[TutorialError] = TutorialError) -> TutorialError:
-        return kind(
-            f"{display_path(file)!r} {what}: replace the file by an intact one, or move it away to "
-            "read the photos without it."
-        )
-
-    try:
-        if not file.is_file():
-            raise wrong("is no regular file")
-        content = json.loads(file.read_bytes())  # UTF-8 or UTF-16, with or without a mark
-        sections = [content[name] for name in ("images", "categories", "annotations")]
-    except OSError as error:
-        raise wrong(f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise wrong(f"is not valid JSON ({error})", NotCoco) from error
-    except RecursionError as error:
-        raise wrong("is nested too deep", NotCoco) from error
-    except KeyError as error:
-        raise wrong(f"lacks the key {error}", NotCoco) from error
-    except TypeError as error:
-        raise wrong("does not have the form of a COCO annotation file", NotCoco) from error
-    if not all(isinstance(section, list) for section in sections):
-        raise wrong("does not have the form of a COCO annotation file", NotCoco)
-    rows = [[row for row in section if isinstance(row, dict)] for section in sections]
-    faults = ["entry without a key"] * (sum(map(len, sections)) - sum(map(len, rows)))
-    images, categories, annotations = rows
-    names: dict[int | str, str] = {}
-    sizes: dict[int | str, tuple[int, int]] = {}
-    for row in images:
-        key, name = _key(row.get("id")), row.get("file_name")
-        usable = isinstance(name, str) and name.strip("./\\ ") and "\0" not in name
-        if isinstance(name, str) and (LEAVES.search(name) or LEAVES.search(unquote(name))):
-            raise wrong(f"lists {name!r}, which is not the plain name of a file in its folder")
-        if key is None or not usable or _text(name) != name:
-            faults.append("photo listed without a usable name or id")
-            continue
-        if names.setdefault(key, name) != name:
-            faults.append("photo listed under the id of another one")
-            continue
-        height, width = (_pixels(row.get(side)) for side in ("height", "width"))
-        if height * width > MOST_PIXELS:
-            raise wrong(
-                f"gives the image {key} the size {(height, width)}, more than 178 megapixels"
-            )
-        sizes[key] = (height, width) if height and width else (0, 0)
-
+    (images, categories, annotations), faults = _sections(file)
+    names, sizes = _listed(file, images, faults)
     titles = {_key(row.get("id")): _text(row["name"]) for row in categories if row.get("name")}
     titles.pop(None, None)
     labels: dict[int | str, set[str]] = {key: set() for key in names}
@@ -128,14 +82,67 @@ def read_split(file: Path) -> Split:
                 objects[key].append(Annotation(category, box, sizes[key], outline, file))
             else:
                 faults.append(NO_BOX)
-    return Split(
-        file,
-        names,
-        {key: frozenset(found) for key, found in labels.items()},
-        {key: tuple(found) for key, found in objects.items()},
-        frozenset(titles.values()),
-        tuple(faults),
+    return Split(file, names, labels, objects, tuple(faults))
+
+
+def _wrong(file: Path, what: str, kind: type[TutorialError] = TutorialError) -> TutorialError:
+    return kind(
+        f"{display_path(file)!r} {what}: replace the file by an intact one, or move it away to "
+        "read the photos without it."
     )
+
+
+def _sections(file: Path) -> tuple[list[list[dict]], list[str]]:
+    """The rows of images, categories and annotations; and a fault for each that is none."""
+    try:
+        if not file.is_file():
+            raise _wrong(file, "is no regular file")
+        content = json.loads(file.read_bytes())  # UTF-8 or UTF-16, with or without a mark
+        sections = [content[name] for name in ("images", "categories", "annotations")]
+        if not all(isinstance(section, list) for section in sections):
+            raise TypeError
+    except OSError as error:
+        raise _wrong(file, f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        what = {
+            KeyError: f"lacks the key {error}",
+            RecursionError: "is nested too deep",
+            TypeError: "does not have the form of a COCO annotation file",
+        }.get(type(error), f"is not valid JSON ({error})")
+        raise _wrong(file, what, NotCoco) from error
+    rows = [[row for row in section if isinstance(row, dict)] for section in sections]
+    return rows, ["entry without a key"] * (sum(map(len, sections)) - sum(map(len, rows)))
+
+
+def _listed(
+    file: Path, images: Sequence[dict], faults: list[str]
+) -> tuple[dict[int | str, str], dict[int | str, tuple[int, int]]]:
+    """Key → `file_name`, and key → height and width, of the photos that a file lists."""
+    names: dict[int | str, str] = {}
+    sizes: dict[int | str, tuple[int, int]] = {}
+    for row in images:
+        key, name = _key(row.get("id")), row.get("file_name")
+        if isinstance(name, str) and (LEAVES.search(name) or LEAVES.search(unquote(name))):
+            what = f"lists {name!r}, which is not the plain name of a file in its folder"
+            raise _wrong(file, what)
+        if key is None or not _is_name(name):
+            faults.append("photo listed without a usable name or id")
+            continue
+        if names.setdefault(key, name) != name:
+            faults.append("photo listed under the id of another one")
+            continue
+        height, width = (_pixels(row.get(side)) for side in ("height", "width"))
+        if height * width > MOST_PIXELS:
+            what = f"gives the image {key} the size {(height, width)}, more than 178 megapixels"
+            raise _wrong(file, what)
+        sizes[key] = (height, width) if height and width else (0, 0)
+    return names, sizes
+
+
+def _is_name(value: object) -> bool:
+    """Whether a photo can be called so: not by dots, nor by what no disk can hold."""
+    usable = isinstance(value, str) and value.strip("./\\ ") and "\0" not in value
+    return bool(usable) and _text(value) == value
 
 
 def _key(value: object) -> int | str | None:
@@ -190,19 +197,7 @@ def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset |
     missing: list[str] = []
     photos: dict[str, dict[int | str, str]] = {}
     for certain, place in PLACES:
-        splits = {}
-        for name in files:
-            if re.fullmatch(place, name) and (certain or _looks_like_coco(folder / name)):
-                if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                    raise TutorialError(
-                        f"The annotation file {display_path(folder / name)!r} is a link that leads "
-                        f"out of {folder.name!r}: put a copy in its place, or remove it."
-                    )
-                try:
-                    splits[name] = read_split(folder / name)
-                except NotCoco as error:
-                    if certain:
-                        raise TutorialError(str(error)) from error
+        splits = _splits(folder, [name for name in files if re.fullmatch(place, name)], certain)
         photos = _photos(splits, names) if splits else {}
         if photos:
             break
@@ -213,14 +208,32 @@ def read_annotations(folder: Path, names: Sequence[str]) -> tuple[ImageDataset |
             f"{folder.name!r}: add them, or move that file away to read the photos without it."
         )
     others = [name for name in files if name not in photos and _looks_like_coco(folder / name)]
-    told = {"Annotations": list(photos), "Annotations not read": others}
-    note = " ".join(
-        f"{what}: {', '.join(which[:4])}{', …' if len(which) > 4 else ''}."
-        for what, which in told.items()
-        if which
-    )
+    notes = []
+    for what, which in (("Annotations", list(photos)), ("Annotations not read", others)):
+        if which:
+            notes.append(f"{what}: {', '.join(which[:4])}{', …' if len(which) > 4 else ''}.")
     read = [(splits[name], places) for name, places in photos.items()]
-    return (_unchecked(folder, read), note) if read else (None, note)
+    return _unchecked(folder, read) if read else None, " ".join(notes)
+
+
+def _splits(folder: Path, files: Sequence[str], certain: bool) -> dict[str, Split]:
+    """Annotation files by relative path; unless they are `certain`, those in COCO's form."""
+    splits = {}
+    for name in files:
+        file = folder / name
+        if not certain and not _looks_like_coco(file):
+            continue
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise TutorialError(
+                f"The annotation file {display_path(file)!r} is a link that leads out of "
+                f"{folder.name!r}: put a copy in its place, or remove it."
+            )
+        try:
+            splits[name] = read_split(file)
+        except NotCoco as error:
+            if certain:
+                raise TutorialError(str(error)) from error
+    return splits
 
 
 def _unchecked(folder: Path, read: Sequence[tuple[Split, Mapping[int | str, str]]]) -> ImageDataset:
@@ -230,13 +243,13 @@ def _unchecked(folder: Path, read: Sequence[tuple[Split, Mapping[int | str, str]
     """
     keys: dict[str, int | str] = {}
     labels: dict[str, frozenset[str]] = {}
-    objects: dict[str, tuple[Annotation, ...]] = {}
+    objects: dict[str, list[Annotation]] = {}
     for split, places in read:
         for key, name in places.items():
             keys.setdefault(name, key)
             labels[name] = labels.get(name, frozenset()) | split.labels[key]
-            known = objects.get(name, ())
-            objects[name] = known + tuple(one for one in split.objects[key] if one not in known)
+            known = objects.setdefault(name, [])
+            known += [thing for thing in split.objects[key] if thing not in known]
     if all(map(is_id, keys.values())) and len(set(keys.values())) == len(keys):
         keys = dict(sorted(keys.items(), key=lambda item: item[1]))
     else:
@@ -246,7 +259,7 @@ def _unchecked(folder: Path, read: Sequence[tuple[Split, Mapping[int | str, str]
         slug="",
         records=tuple(ImageRecord(key, folder / name, labels[name]) for name, key in keys.items()),
         skipped=tuple((split.file, fault) for split, _ in read for fault in split.faults),
-        objects={key: objects[name] for name, key in keys.items()},
+        objects={key: tuple(objects[name]) for name, key in keys.items()},
     )
 
 
@@ -285,13 +298,10 @@ def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict
                 return here
         return None
 
-    found: dict[str, dict[int | str, str]] = {}
+    photos: dict[str, dict[int | str, str]] = {}
     for name, split in splits.items():
-        path = PurePosixPath(name)
-        base = path.parents[1] if path.parent.name == "annotations" else path.parent
-        part = re.sub("^(instances|person_keypoints)_", "", path.stem)
-        best, places = f"{base}/{part}", {}
-        for root in (f"{base}/{root.format(split=part)}" for root in ROOTS):
+        best, places = "", {}
+        for root in _roots(name):
             here = {key: find(root, written) for key, written in split.names.items()}
             here = {key: photo for key, photo in here.items() if photo}
             if len(here) > len(places):
@@ -299,17 +309,25 @@ def _photos(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, dict
             if len(here) == len(split.names):
                 break
         if places:
-            found[name] = {
+            photos[name] = {
                 key: places.get(key) or posixpath.normpath(f"{best}/{written}")
                 for key, written in split.names.items()
             }
-    claimed = {photo for places in found.values() for photo in places.values()}
-    for name in splits.keys() - found.keys():
+    claimed = {photo for places in photos.values() for photo in places.values()}
+    for name in splits.keys() - photos.keys():
         last = {key: re.split(r"[/\\]", unquote(n))[-1] for key, n in splits[name].names.items()}
         here = {key: alone.get(_fold(written)) for key, written in last.items()}
         if places := {k: photo for k, photo in here.items() if photo and photo not in claimed}:
-            found[name] = places
-    return {name: found[name] for name in splits if name in found}
+            photos[name] = places
+    return {name: photos[name] for name in splits if name in photos}
+
+
+def _roots(name: str) -> list[str]:
+    """The folders below which the photos of an annotation file may be, the likeliest first."""
+    path = PurePosixPath(name)
+    base = path.parents[1] if path.parent.name == "annotations" else path.parent
+    split = re.sub("^(instances|person_keypoints)_", "", path.stem)
+    return [f"{base}/{root.format(split=split)}" for root in ROOTS]
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
@@ -337,40 +355,40 @@ def fitted(
     tells. Where it cannot, the other photos of the file do.
     """
     votes: Counter[Path] = Counter()
-    for id_, found in objects.items():
-        for one in found if shapes[id_][2] > 1 else ():
-            votes[one.file] += _stored(one, *shapes[id_])
+    for id_, drawn in objects.items():
+        for thing in drawn if shapes[id_][2] > 1 else ():
+            votes[thing.file] += _stored(thing, *shapes[id_])
     kept, faults = {}, []
-    for id_, found in objects.items():
+    for id_, drawn in objects.items():
         height, width, orientation = shapes[id_]
         fitting = []
-        for one in found:
+        for thing in drawn:
             turn = 1
-            if orientation > 1 and (_stored(one, *shapes[id_]) or votes[one.file]) > 0:
+            if orientation > 1 and (_stored(thing, *shapes[id_]) or votes[thing.file]) > 0:
                 turn = orientation
             stored = (width, height) if turn > 4 else (height, width)
-            if one.photo_size not in ((0, 0), stored):
-                faults.append((one.file, NO_FRAME))
+            if thing.photo_size not in ((0, 0), stored):
+                faults.append((thing.file, NO_FRAME))
                 continue
-            if turn > 1 or one.photo_size != (height, width):
-                box = upright_box(one.bbox, stored, turn)
-                one = replace(one, bbox=box, photo_size=(height, width), orientation=turn)
-            x, y, box_width, box_height = one.bbox
+            if turn > 1 or thing.photo_size != (height, width):
+                box = upright_box(thing.bbox, stored, turn)
+                thing = replace(thing, bbox=box, photo_size=(height, width), orientation=turn)
+            x, y, box_width, box_height = thing.bbox
             if x < width and y < height and x + box_width > 0 and y + box_height > 0:
-                fitting.append(one)
+                fitting.append(thing)
             else:
-                faults.append((one.file, OUTSIDE))
+                faults.append((thing.file, OUTSIDE))
         kept[id_] = tuple(fitting)
     return kept, faults
 
 
-def _stored(one: Annotation, height: int, width: int, orientation: int) -> int:
+def _stored(thing: Annotation, height: int, width: int, orientation: int) -> int:
     """1 where an object was drawn on the photo as stored, -1 on the upright one, 0 if unknown."""
     upright, stored = (height, width), (width, height) if orientation > 4 else (height, width)
     if upright == stored:
         return 0
-    if one.photo_size == (0, 0):
-        right, bottom = one.bbox[0] + one.bbox[2], one.bbox[1] + one.bbox[3]
+    if thing.photo_size == (0, 0):
+        right, bottom = thing.bbox[0] + thing.bbox[2], thing.bbox[1] + thing.bbox[3]
         fits = [right <= size[1] + 1 and bottom <= size[0] + 1 for size in (stored, upright)]
         return fits[0] - fits[1]
-    return (one.photo_size == stored) - (one.photo_size == upright)
+    return (thing.photo_size == stored) - (thing.photo_size == upright)

@@ -16,18 +16,19 @@ import urllib3
 from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
-from helpers.datasets.annotations import Split, read_split
+from helpers.datasets.annotations import read_split
 from helpers.datasets.folders import check_photos, checked, digest, slug_of
 from helpers.datasets.records import ImageDataset, ImageRecord, is_id
 from helpers.files import remove_leftovers, written_whole
 from helpers.images import open_photo
 from helpers.neighbours import proxy_variable
 from helpers.progress import track
-from helpers.settings import COCO_BASE_URL, TutorialError, load_settings, masked, typed_path
+from helpers.settings import COCO_BASE_URL, TutorialError, load_settings, masked
 
 ANIMALS = ("bear", "bird", "cat", "dog", "giraffe", "horse", "sheep", "zebra")
 """The classes of the article's photos."""
-COCO_SPLITS = ("train2017", "val2017")
+PER_CLASS = 25
+SPLIT = "val2017"
 CONNECTIONS = 8
 ATTEMPTS = 4
 BACKOFF_S = 0.5
@@ -35,82 +36,67 @@ TIMEOUT_S = (5, 30)  # to connect, between two packets
 MIB = 2**20
 PHOTO_BYTES = 64 * MIB  # COCO's largest has 1
 ANNOTATION_BYTES = 2048 * MIB  # COCO's largest unpacks to 450
+BAD_ARCHIVE = (RemoteZipError, zipfile.BadZipFile, zlib.error, EOFError, KeyError)
 
 
-def fetch_coco(
-    classes: Sequence[str] = ANIMALS,
-    per_class: int = 25,
-    split: str = "val2017",
-    base_url: str | None = None,
-    folder: Path | None = None,
-    progress: bool = True,
-) -> ImageDataset:
-    """A subset of COCO; annotations and photos that are not on disk yet are downloaded.
+def fetch_coco(everything: bool = False) -> ImageDataset:
+    """The article's subset of COCO, or the whole split; what is not on disk yet is downloaded.
 
-    For each class in turn the `per_class` photos with the lowest ids that show it and are not yet
-    taken; `classes="all"` takes the whole split. `base_url` (default: COCO_BASE_URL) serves
-    `annotations/annotations_trainval2017.zip`, of which only the split's part is read, and
-    `<split>/<file_name>`. `folder` (default: `coco` in DATA_DIR) keeps what was fetched in the
-    same layout.
+    For each of ANIMALS in turn the 25 photos with the lowest ids that show it and are not yet
+    taken. COCO_BASE_URL serves `annotations/annotations_trainval2017.zip`, of which only the
+    split's part is read, and `val2017/<file_name>`; `coco` in DATA_DIR keeps them in that layout.
 
     Raises TutorialError if the server fails or sends something else, when running again resumes,
-    and for a selection or an address that cannot be.
+    and for an address that cannot be.
     """
     settings = load_settings()
-    base_url = web_address(base_url or settings.coco_base_url)
-    folder = typed_path(folder or settings.data_dir / "coco")
-    if split not in COCO_SPLITS:
-        raise TutorialError(f"COCO has no split {split!r}: use one of {', '.join(COCO_SPLITS)}.")
-    file = folder / "annotations" / f"instances_{split}.json"
-    for place in (file.parent, folder / split):
+    base_url, folder = web_address(settings.coco_base_url), settings.data_dir / "coco"
+    file = _annotation_file(folder)
+    for place in (file.parent, folder / SPLIT):
         remove_leftovers(place)
     with _session() as session:
         if not file.is_file():
-            _fetch_annotations(session, base_url, file, progress)
-        selection = _select(read_split(file), classes, per_class)
-        _, problems = check_photos(folder, selection, progress=progress)
-        _fetch_photos(session, base_url, folder, sorted(problems), progress)
-    return checked(folder, selection, progress)
+            _fetch_annotations(session, base_url, file)
+        selection = _select(folder, everything)
+        _, problems = check_photos(folder, selection)
+        _fetch_photos(session, base_url, folder, sorted(problems))
+    return checked(folder, selection)
 
 
-def _select(split: Split, classes: Sequence[str], per_class: int) -> ImageDataset:
-    """The photos a selection names, by id, before they are known to exist."""
-    folder = split.file.parents[1] / split.file.stem.removeprefix("instances_")
-    records = {
-        key: ImageRecord(key, folder / name, split.labels[key])
-        for key, name in split.names.items()
-        if is_id(key)
-    }
-    taken: set[int] = set()
-    short = []
-    if classes == "all":
-        kind, taken = "all", set(records)
-    else:
-        classes = (classes,) if isinstance(classes, str) else tuple(classes)
-        if unknown := [name for name in classes if name not in split.categories]:
-            raise TutorialError(
-                f"COCO has no class {unknown[0]!r}: use "
-                f"{', '.join(sorted(split.categories))} or classes='all'."
-            )
-        if per_class < 1 or not classes:
-            raise TutorialError("Select at least one class and one photo per class.")
-        animals = classes == ANIMALS and per_class == 25
-        kind = "animals" if animals else f"{'-'.join(classes)}-{per_class}"
-        by_id = [records[id_] for id_ in sorted(records)]
-        for name in classes:
-            having = [r.id for r in by_id if name in r.labels and r.id not in taken][:per_class]
-            taken.update(having)
-            if len(having) < per_class:
-                short.append(f"{name} {len(having)}")
-    ids = sorted(taken)
-    name = f"coco-{folder.name}-{kind}"
-    note = f"Fewer than {per_class} photos each of: {', '.join(short)}." if short else ""
+def coco_is_complete() -> bool:
+    """Whether the article's subset is on disk."""
+    folder = load_settings().data_dir / "coco"
+    if not _annotation_file(folder).is_file():
+        return False
+    return all(path.is_file() for path in _select(folder, everything=False).paths)
+
+
+def _annotation_file(folder: Path) -> Path:
+    return folder / "annotations" / f"instances_{SPLIT}.json"
+
+
+def _select(folder: Path, everything: bool) -> ImageDataset:
+    """The photos by id, before they are known to exist."""
+    split = read_split(_annotation_file(folder))
+    ids, short = sorted(filter(is_id, split.names)), []
+    if not everything:
+        taken: set[int] = set()
+        for name in ANIMALS:
+            having = [id_ for id_ in ids if name in split.labels[id_] and id_ not in taken]
+            taken.update(having[:PER_CLASS])
+            short += [f"{name} {len(having)}"] if len(having) < PER_CLASS else []
+        ids = sorted(taken)
+    name = f"coco-{SPLIT}-{'all' if everything else 'animals'}"
+    records = [
+        ImageRecord(id_, folder / SPLIT / split.names[id_], frozenset(split.labels[id_]))
+        for id_ in ids
+    ]
     return ImageDataset(
         name=name,
         slug=f"{slug_of(name)}_{digest(str(ids))}",
-        records=tuple(records[id_] for id_ in ids),
-        note=note,
-        objects={id_: split.objects[id_] for id_ in ids},
+        records=tuple(records),
+        note=f"Fewer than {PER_CLASS} photos each of: {', '.join(short)}." if short else "",
+        objects={id_: tuple(split.objects[id_]) for id_ in ids},
     )
 
 
@@ -146,9 +132,7 @@ def _session() -> requests.Session:
     return session
 
 
-def _fetch_annotations(
-    session: requests.Session, base_url: str, file: Path, progress: bool
-) -> None:
+def _fetch_annotations(session: requests.Session, base_url: str, file: Path) -> None:
     """Read one member out of the remote archive by range requests (5 of 241 MB for val2017)."""
     url = f"{base_url}/annotations/annotations_trainval2017.zip"
     member = f"annotations/{file.name}"
@@ -162,26 +146,15 @@ def _fetch_annotations(
             size = archive.getinfo(member).file_size  # no more than that is unpacked
             if size > ANNOTATION_BYTES:
                 raise zipfile.BadZipFile(f"{member} unpacks to {size // MIB} MiB")
-            pieces = math.ceil(size / MIB)
-            blocks = iter(partial(source.read, MIB), b"")
-            for block in track(
-                blocks, total=pieces, unit="MiB", label="annotations", enabled=progress
-            ):
+            pieces, blocks = math.ceil(size / MIB), iter(partial(source.read, MIB), b"")
+            for block in track(blocks, total=pieces, unit="MiB", label="annotations"):
                 target.write(block)
-    except (
-        OSError,
-        urllib3.exceptions.HTTPError,
-        RemoteZipError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        KeyError,
-    ) as error:
+    except (OSError, urllib3.exceptions.HTTPError, *BAD_ARCHIVE) as error:
         raise _fetch_error(url, error, "nothing is kept") from None
 
 
 def _fetch_photos(
-    session: requests.Session, base_url: str, folder: Path, paths: Sequence[Path], progress: bool
+    session: requests.Session, base_url: str, folder: Path, paths: Sequence[Path]
 ) -> None:
     """Fetch photos to `<folder>/<split>/<name>`, eight at a time; the first failure ends it."""
 
@@ -190,15 +163,9 @@ def _fetch_photos(
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         pending = {pool.submit(_fetch_photo, session, url(path), path): path for path in paths}
-        done = 0
+        ended, done = as_completed(pending), 0
         try:
-            for future in track(
-                as_completed(pending),
-                total=len(paths),
-                unit="photos",
-                label="downloading",
-                enabled=progress,
-            ):
+            for future in track(ended, total=len(paths), unit="photos", label="downloading"):
                 future.result()
                 done += 1
         except OSError as error:
@@ -206,6 +173,10 @@ def _fetch_photos(
             raise _fetch_error(url(pending[future]), error, kept) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+class _Damaged(requests.RequestException):
+    """A body that broke off or is no photo; the next one may be whole."""
 
 
 def _fetch_photo(session: requests.Session, url: str, path: Path) -> None:
@@ -220,17 +191,9 @@ def _fetch_photo(session: requests.Session, url: str, path: Path) -> None:
                     raise requests.HTTPError(f"the server answers {response.status_code}")
                 _save_photo(response, part)
             return
-        except (_BrokenOff, _NoPhoto):
+        except _Damaged:
             if attempt == ATTEMPTS:
                 raise
-
-
-class _BrokenOff(requests.RequestException):
-    """A body that ended too early, or whose rest did not come in time."""
-
-
-class _NoPhoto(requests.RequestException):
-    """A whole body that is no photo."""
 
 
 def _save_photo(response: requests.Response, part: Path) -> None:
@@ -240,12 +203,11 @@ def _save_photo(response: requests.Response, part: Path) -> None:
                 file.write(block)
                 if file.tell() > PHOTO_BYTES:
                     raise requests.RequestException(f"it sends more than {PHOTO_BYTES // MIB} MiB")
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        raise _BrokenOff("the transfer broke off") from error
-    try:
         open_photo(part)
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        raise _Damaged("the transfer broke off") from error
     except TutorialError as error:
-        raise _NoPhoto("what it sends is no readable photo") from error
+        raise _Damaged("what it sends is no readable photo") from error
 
 
 def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
@@ -265,16 +227,8 @@ def _fetch_error(url: str, error: Exception, kept: str) -> TutorialError:
     elif isinstance(error, requests.Timeout):
         reason = "the server does not answer in time"
     else:
-        reason = masked(str(error)).rstrip(".")
-        reason = reason or type(error).__name__
+        reason = masked(str(error)).rstrip(".") or type(error).__name__
     return TutorialError(
         f"{masked(url)} could not be fetched ({reason}); {kept}: run again to resume, "
         "set COCO_BASE_URL to another server, or DATASET=sample to do without."
     )
-
-
-def coco_is_complete(folder: Path) -> bool:
-    file = folder / "annotations" / "instances_val2017.json"
-    if not file.is_file():
-        return False
-    return all(record.path.is_file() for record in _select(read_split(file), ANIMALS, 25))

@@ -79,12 +79,9 @@ def open_folder(folder: Path, named: str = "") -> ImageDataset:
     if dataset:
         listed = set(dataset.paths)
         there = {path.parent for path in listed}
-        left_out += [(folder / name, UNLISTED) for name in photos]
-        left_out = [
-            (path, what)
-            for path, what in left_out
-            if path not in listed and (what != UNLISTED or path.parent in there)
-        ]
+        unlisted = [folder / name for name in photos if (folder / name).parent in there]
+        left_out += [(path, UNLISTED) for path in unlisted]
+        left_out = [(path, what) for path, what in left_out if path not in listed]
     else:
         records, about_labels = _labelled(folder, photos)
         dataset = ImageDataset(folder.name, "", records)
@@ -136,8 +133,7 @@ def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
     files: list[str] = []
     left_out: list[tuple[Path, str]] = []
     real = folder.resolve()
-    walked = {real}
-    waiting = [(folder, real, "")]
+    walked, waiting = {real}, [(folder, real, "")]
     links: list[tuple[Path, str]] = []
     while waiting or links:
         if not waiting:  # links come last, when it is known which folders are walked anyway
@@ -161,7 +157,7 @@ def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
             continue
         for entry in entries:
             path, is_link = Path(entry.path), entry.is_symlink()
-            is_folder = path.is_dir() if is_link else entry.is_dir()
+            is_folder = path.is_dir() if is_link else entry.is_dir()  # of a loop only Path says no
             reason = why or _left_out(path, is_folder)
             if entry.name.startswith(".") and not reason:
                 continue
@@ -176,10 +172,17 @@ def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
                 left_out.append((path, other))
             else:
                 files.append(path.relative_to(folder).as_posix())
-    if any(reason == UNNAMED for _, reason in left_out):  # those with a name may be links to them
-        targets = {os.path.realpath(folder / name) for name in files}
-        left_out = [one for one in left_out if os.path.realpath(one[0]) not in targets]
-    return sorted(files), left_out
+    return sorted(files), _without_link_targets(folder, files, left_out)
+
+
+def _without_link_targets(
+    folder: Path, files: Sequence[str], left_out: list[tuple[Path, str]]
+) -> list[tuple[Path, str]]:
+    """What is left out, but for photos without a suffix that a link with one leads to."""
+    if all(reason != UNNAMED for _, reason in left_out):
+        return left_out
+    targets = {os.path.realpath(folder / name) for name in files}
+    return [(path, why) for path, why in left_out if os.path.realpath(path) not in targets]
 
 
 def _left_out(path: Path, is_folder: bool) -> str:
@@ -224,12 +227,12 @@ def digest(text: str) -> str:
 # Checking ------------------------------------------------------------------------------------
 
 
-def checked(folder: Path, dataset: ImageDataset, progress: bool = True) -> ImageDataset:
+def checked(folder: Path, dataset: ImageDataset) -> ImageDataset:
     """The dataset with those photos that decode, and its objects turned as the photos are.
 
     Raises TutorialError where no photo is left.
     """
-    shapes, problems = check_photos(folder, dataset, progress=progress)
+    shapes, problems = check_photos(folder, dataset)
     usable = tuple(record for record in dataset if record.path in shapes)
     skipped = (*problems.items(), *dataset.skipped)
     if not usable:
@@ -246,7 +249,7 @@ def checked(folder: Path, dataset: ImageDataset, progress: bool = True) -> Image
 
 
 def check_photos(
-    folder: Path, dataset: ImageDataset, *, progress: bool
+    folder: Path, dataset: ImageDataset
 ) -> tuple[dict[Path, tuple[int, int, int]], dict[Path, str]]:
     """Decode every photo, except those found good and unchanged since.
 
@@ -261,28 +264,11 @@ def check_photos(
         known = {}
 
     def check(path: Path) -> tuple[list[int], str]:
-        """Size and time of the file, shape of the photo; or what is wrong."""
-        try:
-            found = path.stat()
-        except OSError as error:
-            what = "a link that leads nowhere" if path.is_symlink() else "listed, but not there"
-            return [], f"{what}: the file cannot be found ({error.strerror})"
-        if not stat.S_ISREG(found.st_mode):
-            return [], "a pipe, a device or a folder"
-        state = [found.st_size, found.st_mtime_ns]
-        before = known.get(path.relative_to(folder).as_posix())
-        if isinstance(before, list) and len(before) == 5 and before[:2] == state:
-            return before, ""
-        try:
-            photo, orientation = decode(path)
-        except UnusablePhoto as error:
-            return [], f"{error.kind}: {error}"
-        return [*state, photo.height, photo.width, orientation], ""
+        return _check_photo(path, known.get(path.relative_to(folder).as_posix()))
 
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         paths = dataset.paths
-        checks = pool.map(check, paths)
-        checks = track(checks, total=len(paths), unit="photos", label="checking", enabled=progress)
+        checks = track(pool.map(check, paths), total=len(paths), unit="photos", label="checking")
         results = dict(zip(paths, checks, strict=True))
     good = {path: state for path, (state, reason) in results.items() if not reason}
     with written_whole(cache_file) as part:
@@ -292,3 +278,25 @@ def check_photos(
         {path: tuple(state[2:]) for path, state in good.items()},
         {path: reason for path, (_, reason) in results.items() if reason},
     )
+
+
+def _check_photo(path: Path, before: object) -> tuple[list[int], str]:
+    """Size and time of the file, height, width and orientation of the photo; or what is wrong.
+
+    `before` is what this returned for a photo found good: it stands where size and time do.
+    """
+    try:
+        about = path.stat()
+    except OSError as error:
+        what = "a link that leads nowhere" if path.is_symlink() else "listed, but not there"
+        return [], f"{what}: the file cannot be found ({error.strerror})"
+    if not stat.S_ISREG(about.st_mode):
+        return [], "a pipe, a device or a folder"
+    state = [about.st_size, about.st_mtime_ns]
+    if isinstance(before, list) and len(before) == 5 and before[:2] == state:
+        return before, ""
+    try:
+        photo, orientation = decode(path)
+    except UnusablePhoto as error:
+        return [], f"{error.kind}: {error}"
+    return [*state, photo.height, photo.width, orientation], ""

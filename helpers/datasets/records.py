@@ -118,13 +118,13 @@ class ImageDataset:
 
         The alphabetically first of equal ones; "no label" where a photo has none.
         """
-        found = []
+        classes = []
         for record in self.records:
             area = dict.fromkeys(sorted(record.labels), 0.0)
             for annotation in self.objects.get(record.id, ()):
                 area[annotation.category] += annotation.bbox[2] * annotation.bbox[3]
-            found.append(max(area, key=area.get, default="no label"))
-        return np.array(found)
+            classes.append(max(area, key=area.get, default="no label"))
+        return np.array(classes)
 
     @cached_property
     def photos(self) -> dict[int, Path]:

@@ -14,7 +14,6 @@ defined for features ≥ 0 only, as after the ReLU of both networks.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -109,15 +108,20 @@ def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     box: x, y, width, height in pixels from the photo's upper left corner, COCO's order; what
     lies outside the photo is cut off, and one within a pixel is that pixel. image_size: width,
     height, Pillow's order.
-    Raises TutorialError when no pixel is left.
     """
-    mask = _box_pixels(box, image_size)
-    if not mask.any():
-        raise TutorialError(
-            f"The box {list(box)} holds no pixel of the photo of {image_size[0]} × "
-            f"{image_size[1]} pixels: give x, y, width, height inside it."
-        )
+    x, y, width, height = box
+    mask = np.zeros(image_size[::-1], bool)
+    mask[_pixels(y, height), _pixels(x, width)] = True
     return mask
+
+
+def _pixels(start: float, length: float) -> slice:
+    """The pixels between two places along a side; one within a pixel is that pixel."""
+    first, end = round(start), round(start + length)
+    if first == end and length > 0:
+        first = math.floor(start + length / 2)
+        end = first + 1
+    return slice(max(first, 0), max(end, 0))
 
 
 def seen(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -125,7 +129,8 @@ def seen(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     if not recipe.crop:
         return pixels
     height, width = pixels.shape[:2]
-    side = min(height, width)
+    kept = recipe.input_size / (recipe.shorter_side or recipe.input_size)
+    side = max(1, round(min(height, width) * kept))
     top, left = (height - side) // 2, (width - side) // 2
     return pixels[top : top + side, left : left + side]
 
@@ -151,8 +156,8 @@ def region_cells(coverage: np.ndarray) -> np.ndarray:
     """
     if not coverage.any():
         raise TutorialError(
-            "The region lies outside what the network sees of the photo (its centre crop): "
-            "choose a region nearer the middle, or a recipe without crop."
+            "The box lies outside what the network sees of the photo: give x, y, width, height in "
+            "pixels inside it, and where the recipe crops, inside its middle square."
         )
     return coverage >= coverage.max() / 2
 
@@ -220,26 +225,27 @@ def object_shares(
     mask on all other photos' maps, which tells what being near the middle alone would give.
     """
     grid = maps.shape[1:]
-    found = {}
+    shares = {}
     for row, record in enumerate(dataset):
         mask = shared_mask(dataset.annotations(record.id), dataset.labels[match[row]])
         if mask is None or not seen(mask, recipe).any():
             continue
         coverage = cell_coverage(seen(mask, recipe), grid)
         everywhere = [share_on_mask(other, coverage) for other in maps]
-        found[row] = {
+        shares[row] = {
             "object": everywhere[row],
             "area": float(coverage.mean()),
             "shifted": shifted_share(maps[row], coverage),
             "other photos": float(np.mean(everywhere[:row] + everywhere[row + 1 :])),
         }
     columns = ["object", "area", "shifted", "other photos"]
-    return pd.DataFrame.from_dict(found, orient="index", columns=columns)
+    return pd.DataFrame.from_dict(shares, orient="index", columns=columns)
 
 
 def shared_mask(objects: Sequence[Annotation], wanted: Collection[str]) -> np.ndarray | None:
     """The pixels of all outlined objects of wanted categories: bool [height, width], or None."""
-    masks = [one.mask() for one in objects if one.category in wanted and one.segmentation]
+    objects = [thing for thing in objects if thing.category in wanted and thing.segmentation]
+    masks = [thing.mask() for thing in objects]
     return np.any(masks, axis=0) if masks else None
 
 
@@ -256,18 +262,18 @@ def largest_boxes(
 
     Only categories that another photo has as well, and boxes of which each model sees a part.
     """
-    found, common = [], Counter(dataset.categories)
+    boxes, photos = [], dataset.categories  # photos of each category
     for row, record in enumerate(dataset):
-        by_size = sorted(dataset.annotations(record.id), key=lambda one: np.prod(one.bbox[2:]))
-        largest = {one.category: one for one in by_size if common[one.category] > 1}
-        visible = [(row, one) for one in largest.values() if is_visible(one, models)]
-        found += visible if len(visible) > 1 else []
-    return found
+        by_size = sorted(dataset.annotations(record.id), key=lambda thing: np.prod(thing.bbox[2:]))
+        largest = {thing.category: thing for thing in by_size if photos.get(thing.category, 0) > 1}
+        visible = [(row, thing) for thing in largest.values() if is_visible(thing, models)]
+        boxes += visible if len(visible) > 1 else []
+    return boxes
 
 
 def is_visible(annotation: Annotation, models: Sequence[EmbeddingModel]) -> bool:
     """Whether each model sees at least a pixel of an object's box."""
-    mask = _box_pixels(annotation.bbox, annotation.photo_size[::-1])
+    mask = box_mask(annotation.bbox, annotation.photo_size[::-1])
     return all(seen(mask, model.recipe).any() for model in models)
 
 
@@ -289,11 +295,11 @@ def box_search(
         return pd.DataFrame(columns=[WHOLE, OWN, OTHER], dtype=float)
     grid, rows = feature_maps.shape[1:3], np.array([row for row, _ in objects])
     parts = [
-        region_vector(feature_maps[row], box_cells(one, recipe, grid), recipe.pooling)
-        for row, one in objects
+        region_vector(feature_maps[row], box_cells(thing, recipe, grid), recipe.pooling)
+        for row, thing in objects
     ]
     shown, names = category_matrix(dataset.labels)
-    columns = [names.index(one.category) for _, one in objects]
+    columns = [names.index(thing.category) for _, thing in objects]
 
     def shares(queries: np.ndarray) -> np.ndarray:
         """[objects, objects]: of the results of each query, how many show each object."""
@@ -321,9 +327,9 @@ def summary(
     boxes: per title, where there are boxes, `evaluation.compare` of OWN with WHOLE and OTHER;
     shares: per title `object_shares`.
     """
-    found: dict[str, dict] = {}
+    section: dict[str, dict] = {}
     for model in models:
-        entry = found[model.name] = {}
+        entry = section[model.name] = {}
         if model.title in boxes:
             rows = boxes[model.title][["difference", "low", "high", "p"]]
             entry["box_against_whole_photo"] = rows.loc[f"{OWN} − {WHOLE}"].to_dict()
@@ -335,24 +341,7 @@ def summary(
             entry["share_under_other_photos"] = table["other photos"].mean()
             if table["shifted"].notna().any():
                 entry["share_under_shifted_masks"] = table["shifted"].mean()
-    return found
-
-
-def _box_pixels(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
-    """`box_mask`, but without any pixel where the box has none in the photo."""
-    x, y, width, height = box
-    mask = np.zeros(image_size[::-1], bool)
-    mask[_pixels(y, height), _pixels(x, width)] = True
-    return mask
-
-
-def _pixels(start: float, length: float) -> slice:
-    """The pixels between two places along a side; one within a pixel is that pixel."""
-    first, end = round(start), round(start + length)
-    if first == end and length > 0:
-        first = math.floor(start + length / 2)
-        end = first + 1
-    return slice(max(first, 0), max(end, 0))
+    return section
 
 
 def _length(vector: np.ndarray) -> float:

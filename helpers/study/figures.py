@@ -261,26 +261,6 @@ def match_maps(
     return figure
 
 
-def with_box(figure: Figure, box: Sequence[float], size: tuple[int, int]) -> Figure:
-    """The figure of `plots.side_by_side`, with the box that was searched on its query.
-
-    Args:
-        figure: its first axes show the query, cropped as `plots.thumbnail` does.
-        box: x, y, width, height in pixels of the photo.
-        size: width and height of the photo, in pixels.
-    """
-    axes = figure.axes[0]
-    height, width = axes.images[0].get_array().shape[:2]
-    scale = max(width / size[0], height / size[1])
-    x = box[0] * scale - (size[0] * scale - width) / 2
-    y = box[1] * scale - (size[1] * scale - height) / 2
-    for style in ({"ec": "black", "lw": 4}, {"ec": "white", "lw": 2, "ls": "--"}):
-        patch = Rectangle((x, y), box[2] * scale, box[3] * scale, fill=False, **style)
-        axes.add_patch(patch)
-        patch.set_clip_path(axes.patch)
-    return figure
-
-
 def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
     """Latency against the number of vectors, one panel per server, one line per index.
 
@@ -361,9 +341,13 @@ def quality_per_second(points: pd.DataFrame, metric: str) -> Figure:
 
 
 def plain_ticks(axis: Axis, values: np.ndarray) -> None:
-    """1, 2, 5, 10, … on a logarithmic axis, in plain numbers, no further than its values reach."""
+    """Plain numbers on a logarithmic axis, no further than its values reach.
+
+    1, 2, 5, 10, …; over more than two decades 1, 3, 10, …, as more would overlap.
+    """
     low, high = np.nanmin(values) / 1.2, np.nanmax(values) * 1.2
-    steps = [digit * 10.0**power for power in range(-4, 8) for digit in (1, 2, 5)]
+    digits = (1, 2, 5) if high < 100 * low else (1, 3)
+    steps = [digit * 10.0**power for power in range(-4, 8) for digit in digits]
     axis.set_ticks([step for step in steps if low <= step <= high])
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)
     axis.set_major_formatter("{x:,g}")

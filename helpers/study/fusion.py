@@ -27,13 +27,8 @@ def normalized_score(score: np.ndarray, metric: str = "L2") -> np.ndarray:
     (`milvus_lite.function.ops.merge_op`). Returns float64, the shape of `score`.
     """
     score = np.asarray(score, np.float64)
-    if metric == "L2":
-        return 1 - 2 * np.arctan(score) / np.pi
-    if metric == "COSINE":
-        return (1 + score) / 2
-    if metric == "IP":
-        return 0.5 + np.arctan(score) / np.pi
-    raise ValueError(f"unknown metric {metric!r}")
+    angle = np.arctan(score) / np.pi
+    return {"L2": 1 - 2 * angle, "COSINE": (1 + score) / 2, "IP": 0.5 + angle}[metric]
 
 
 def reciprocal_rank_fusion(rankings: Sequence[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,9 +137,9 @@ def expand_queries(
     queries = np.asarray(gallery[rows], np.float64)
     expanded = queries.copy()
     for column in nearest.T:
-        found = np.asarray(gallery[column], np.float64)
-        weight = np.maximum((queries * found).sum(axis=1, keepdims=True), 0) ** power
-        expanded += weight * found
+        neighbour = np.asarray(gallery[column], np.float64)  # [q, d]
+        weight = np.maximum((queries * neighbour).sum(axis=1, keepdims=True), 0) ** power  # [q, 1]
+        expanded += weight * neighbour
     return normalize(expanded).astype(np.float32)
 
 
@@ -158,12 +153,12 @@ def shared_results(
     the same of the others. Fusion pays where the right answers are shared and the errors are not:
     Lee, "Analyses of multiple evidence combination", 1997. 0 where there are none.
     """
-    found = np.zeros((2, *binary.shape), bool)
-    for one, ranking in zip(found, (ranking_a, ranking_b), strict=True):
-        np.put_along_axis(one, ranking[:, :k], True, axis=1)
+    retrieved = np.zeros((2, *binary.shape), bool)  # [models, queries, photos]
+    np.put_along_axis(retrieved[0], ranking_a[:, :k], True, axis=1)
+    np.put_along_axis(retrieved[1], ranking_b[:, :k], True, axis=1)
     shares = []
     for kind in (binary > 0, binary <= 0):
-        of_a, of_b = found & kind
+        of_a, of_b = retrieved & kind
         shares.append(float(2 * (of_a & of_b).sum() / max(1, of_a.sum() + of_b.sum())))
     return shares[0], shares[1]
 
@@ -174,13 +169,8 @@ def _best_sums(
     """Sum the scores of each photo over the routes; the k best by (score, lower id)."""
     ids = np.hstack(rankings)
     queries = len(ids)
-    hits = pd.DataFrame(
-        {
-            "query": np.repeat(np.arange(queries), ids.shape[1]),
-            "id": ids.ravel(),
-            "score": np.hstack(scores).ravel(),
-        }
-    )
+    asked = np.repeat(np.arange(queries), ids.shape[1])
+    hits = pd.DataFrame({"query": asked, "id": ids.ravel(), "score": np.hstack(scores).ravel()})
     fused = hits.groupby(["query", "id"], as_index=False)["score"].sum()
     fewest = int(fused.groupby("query").size().min())
     if not 1 <= k <= fewest:
@@ -190,10 +180,8 @@ def _best_sums(
         )
     fused = fused.sort_values(["query", "score", "id"], ascending=[True, False, True])
     best = fused.groupby("query").head(k)
-    return (
-        best["id"].to_numpy(np.int64).reshape(queries, k),
-        best["score"].to_numpy().reshape(queries, k),
-    )
+    columns = best["id"].to_numpy(np.int64), best["score"].to_numpy()
+    return columns[0].reshape(queries, k), columns[1].reshape(queries, k)
 
 
 def _require_weights(weights: Sequence[float], routes: int) -> None:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import psutil
+from numpy.typing import ArrayLike
 from pymilvus import DataType, MilvusClient, Status
 from pymilvus.exceptions import MilvusException
 from sklearn.preprocessing import normalize
@@ -134,20 +135,20 @@ def _row(
     client: MilvusClient,
     stored: np.ndarray,
     index_type: str,
-    asked: np.ndarray,
+    queries: np.ndarray,
     server_pid: int | None,
 ) -> dict:
     """One row of `study`."""
     row = {"index": index_type, "vectors": len(stored)}
     if index_type == EXACT:
         row |= {"insert_s": 0.0, "build_s": 0.0, "load_s": 0.0, "server_mb": None}
-        nearest, seconds = zip(*_timed_exact(stored, asked), strict=True)
+        nearest, seconds = _timed(lambda query: exact_neighbours(stored, query, DEPTH), queries)
     else:
-        costs, nearest, seconds = _measured(client, stored, index_type, asked, server_pid)
+        costs, nearest, seconds = _measured(client, stored, index_type, queries, server_pid)
         row |= costs
-    last = exact_neighbours(stored, asked, DEPTH)[:, -1]
-    farthest = np.einsum("qd,qd->q", asked, stored[last])  # [q], cosines
-    cosines = np.einsum("qd,qkd->qk", asked, stored[np.array(nearest)])  # [q, k]
+    last = exact_neighbours(stored, queries, DEPTH)[:, -1]
+    farthest = np.einsum("qd,qd->q", queries, stored[last])  # [q], cosines
+    cosines = np.einsum("qd,qkd->qk", queries, stored[nearest])  # [q, k]
     row["p50_ms"], row["p95_ms"] = np.percentile(seconds, [50, 95]) * 1000
     row["recall"] = np.mean(cosines > farthest[:, None] - 1e-6)
     row["megabytes"] = len(stored) * bytes_per_vector(index_type, stored.shape[1]) / 1e6
@@ -158,14 +159,26 @@ def _measured(
     client: MilvusClient,
     stored: np.ndarray,
     index_type: str,
-    asked: np.ndarray,
+    queries: np.ndarray,
     server_pid: int | None,
-) -> tuple[dict, Sequence[list[int]], Sequence[float]]:
+) -> tuple[dict, np.ndarray, list[float]]:
     """What an index costs to build, and the results and seconds of each query."""
+    _, parameters = index_parameters(index_type, len(stored))
+    options = {
+        "limit": DEPTH,
+        "search_params": {"metric_type": "L2", "params": parameters},
+        # Strong would wait for the clock tick of the write-ahead log, 0.2 s in Milvus 2.3.
+        "consistency_level": "Eventually",
+    }
+
+    def ask(query: np.ndarray) -> list[list[int]]:
+        results = client.search(COLLECTION, data=query, **options)
+        return [[hit["id"] for hit in hits] for hits in results]
+
     try:
         with _collection(client, stored.shape[1]):
             costs = _build_costs(client, stored, index_type)
-            nearest, seconds = zip(*_timed(client, index_type, len(stored), asked), strict=True)
+            nearest, seconds = _timed(ask, queries)
             memory = psutil.Process(server_pid).memory_info().rss / 1e6 if server_pid else None
             return costs | {"server_mb": memory}, nearest, seconds
     except MilvusException as error:
@@ -175,6 +188,20 @@ def _measured(
             f"This Milvus cannot build {index_type} on {len(stored)} vectors ({error.message}): "
             f"take index types from known_index_types(client)."
         ) from error
+
+
+def _timed(
+    ask: Callable[[np.ndarray], ArrayLike], queries: np.ndarray
+) -> tuple[np.ndarray, list[float]]:
+    """Ids [q, k] and seconds of each query, asked alone; some are asked once before, to warm up."""
+    for query in queries[:WARM_UP]:
+        ask(query[np.newaxis])
+    nearest, seconds = [], []
+    for query in queries:
+        started = time.perf_counter()
+        nearest.append(ask(query[np.newaxis]))  # [1, d] → [1, k]
+        seconds.append(time.perf_counter() - started)
+    return np.concatenate(nearest), seconds
 
 
 def cached_study(
@@ -213,26 +240,18 @@ def _collection(client: MilvusClient, dimension: int) -> Iterator[None]:
 
 def _build_costs(client: MilvusClient, vectors: np.ndarray, index_type: str) -> dict[str, float]:
     """Insert, build, load; returns the seconds of each."""
-    started = time.perf_counter()
-    _insert(client, vectors)
-    inserted = time.perf_counter()
-    _build(client, index_type, len(vectors))
-    built = time.perf_counter()
-    client.load_collection(COLLECTION)
-    loaded = time.perf_counter()
-    return {
-        "insert_s": inserted - started,
-        "build_s": built - inserted,
-        "load_s": loaded - built,
-    }
-
-
-def _insert(client: MilvusClient, vectors: np.ndarray) -> None:
+    clock = [time.perf_counter()]
     for start in range(0, len(vectors), INSERT_ROWS):
         batch = vectors[start : start + INSERT_ROWS]
         rows = [{"id": start + row, "vector": vector} for row, vector in enumerate(batch)]
         client.insert(COLLECTION, rows)
     client.flush(COLLECTION)
+    clock.append(time.perf_counter())
+    _build(client, index_type, len(vectors))
+    clock.append(time.perf_counter())
+    client.load_collection(COLLECTION)
+    clock.append(time.perf_counter())
+    return dict(zip(("insert_s", "build_s", "load_s"), np.diff(clock).tolist(), strict=True))
 
 
 def _build(client: MilvusClient, index_type: str, rows: int) -> None:
@@ -249,30 +268,3 @@ def _build(client: MilvusClient, index_type: str, rows: int) -> None:
                 f"in {INDEX_SECONDS} s: try a smaller size."
             )
         time.sleep(0.05)
-
-
-def _timed(
-    client: MilvusClient, index_type: str, rows: int, queries: np.ndarray
-) -> Iterator[tuple[list[int], float]]:
-    """Ids and seconds of each query, asked alone; some are asked once before, to warm up."""
-    _, search = index_parameters(index_type, rows)
-    for number, query in enumerate((*queries[:WARM_UP], *queries)):
-        started = time.perf_counter()
-        [hits] = client.search(
-            COLLECTION,
-            data=[query],
-            limit=DEPTH,
-            search_params={"metric_type": "L2", "params": search},
-            # Strong would wait for the clock tick of the write-ahead log, 0.2 s in Milvus 2.3.
-            consistency_level="Eventually",
-        )
-        seconds = time.perf_counter() - started
-        if number >= WARM_UP:
-            yield [hit["id"] for hit in hits], seconds
-
-
-def _timed_exact(stored: np.ndarray, queries: np.ndarray) -> Iterator[tuple[list[int], float]]:
-    for query in queries:
-        started = time.perf_counter()
-        [nearest] = exact_neighbours(stored, query[None], DEPTH)
-        yield nearest.tolist(), time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Ways to turn photos into vectors, raced against each other, and what each step costs."""
+"""Pipelines from photos to vectors, timed side by side, and what each step costs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import joblib
 import numpy as np
@@ -16,23 +17,23 @@ import pandas as pd
 
 from helpers.conversion import ensure_onnx, load_onnx
 from helpers.evaluation import compare
-from helpers.extraction import (
-    BATCH_SIZE,
-    embed,
-    file_recipe,
-    open_session,
-)
+from helpers.extraction import BATCH_SIZE, embed, file_recipe, open_session
 from helpers.images import load_pixels
 from helpers.models import EmbeddingModel, all_models
 from helpers.progress import track
 from helpers.quantization import int8_instructions
 
-Way = Callable[[Sequence[Path]], np.ndarray]
+T = TypeVar("T")
+Pipeline = Callable[[Sequence[Path]], np.ndarray]
 """From photos to their vectors, float32 [n, d], without any cache."""
 
 ARTICLE = "the article's loop"
-INT8 = ("article int8", "article fp32")
-STEPS = (INT8, ("recommended int8", "recommended fp32"), ("recommended fp32", "article fp32"))
+STEPS = (
+    ("article int8", "article fp32"),
+    ("recommended int8", "recommended fp32"),
+    ("recommended fp32", "article fp32"),
+)
+"""What is compared in pairs: after, before."""
 
 
 def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
@@ -52,30 +53,11 @@ def article_loop(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
 def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     """The article's loop with one session for all photos."""
     session, preparation = open_session(onnx_path), file_recipe(onnx_path).preparation
-    found = [
-        session.run(["embedding"], {"image": load_pixels(path, *preparation)[np.newaxis]})[0]
-        for path in paths
-    ]
-    return np.concatenate(found)
-
-
-def variants(name: str) -> dict[str, EmbeddingModel]:
-    """A network under each preset and at each precision that it has, as `article fp32`."""
-    return {f"{each.preset} {each.precision}": each for each in all_models() if each.name == name}
-
-
-def ladder(name: str) -> dict[str, Way]:
-    """From the article's loop to batches on all CPUs, and these for every variant.
-
-    The loop and the single session run the same file as the first of the variants.
-    """
-    files = {kind: ensure_onnx(model) for kind, model in variants(name).items()}
-    first = next(iter(files.values()))
-    ways = {
-        ARTICLE: partial(article_loop, first),
-        "one session": partial(one_session, first),
-    }
-    return ways | {kind: partial(batches, file) for kind, file in files.items()}
+    vectors = []
+    for path in paths:
+        pixels = load_pixels(path, *preparation)[np.newaxis]  # [1, H, W, 3]
+        vectors += session.run(["embedding"], {"image": pixels})  # [1, d]
+    return np.concatenate(vectors)
 
 
 def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
@@ -83,40 +65,81 @@ def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(list(embed(onnx_path, paths)))
 
 
-def race(
-    ways: Mapping[str, Way],
+def variants(name: str) -> dict[str, EmbeddingModel]:
+    """A network under each preset and at each precision that it has, as `article fp32`."""
+    models = [model for model in all_models() if model.name == name]
+    return {f"{model.preset} {model.precision}": model for model in models}
+
+
+def pipelines(name: str) -> dict[str, Pipeline]:
+    """From the article's loop to batches on all CPUs, and these for every variant.
+
+    The loop and the single session run the same file as the first of the variants.
+    """
+    files = {variant: ensure_onnx(model) for variant, model in variants(name).items()}
+    first = next(iter(files.values()))
+    found = {ARTICLE: partial(article_loop, first), "one session": partial(one_session, first)}
+    return found | {variant: partial(batches, file) for variant, file in files.items()}
+
+
+def throughput(
+    pipelines: Mapping[str, Pipeline],
     paths: Sequence[Path],
     *,
     rounds: int = 3,
     seconds: float = 2.0,
 ) -> pd.DataFrame:
-    """Photos per second of each way, warmed up, taking turns.
+    """Photos per second of each pipeline, warmed up, taking turns.
 
     Taking turns, a busy machine disturbs all alike: compare the ratios within a round.
 
     Args:
-        ways: by name, or by model and name; the first of each is what `summary` compares with.
-        paths: photos; a way gets as many of them as it handles in about `seconds`, all at most,
-            in numbers that keep every CPU busy to the end.
-        rounds: how often each way has its turn.
+        pipelines: by name, or by model and name; `summary` compares with the first of each model.
+        paths: photos; a pipeline gets as many of them as it handles in about `seconds`, all at
+            most, in numbers that keep every CPU busy to the end.
+        rounds: how often each has its turn.
         seconds: length of a turn.
 
     Returns:
-        float64 [rounds, ways]: photos per second, decoding included.
+        float64 [rounds, pipelines]: photos per second, decoding included.
     """
     counts, unit = {}, BATCH_SIZE * joblib.cpu_count()
-    for name, way in ways.items():
+    for name, pipeline in pipelines.items():
         few = paths[:unit]
-        took = duration(way, few)
+        took = duration(pipeline, few)
         if took < seconds:  # the first time is the slowest: by it, a turn would be too short
-            took = duration(way, few)
+            took = duration(pipeline, few)
         counts[name] = unit * max(1, round(seconds * len(few) / took / unit))
-    turns = [(row, name) for row in range(rounds) for name in ways]
-    measured = pd.DataFrame(index=range(rounds), columns=pd.Index(list(ways)), dtype=float)
-    for row, name in track(turns, total=len(turns), unit="turns", label="race"):
+    turns = [(row, name) for row in range(rounds) for name in pipelines]
+    measured = pd.DataFrame(index=range(rounds), columns=pd.Index(list(pipelines)), dtype=float)
+    for row, name in track(turns, total=len(turns), unit="turns", label="throughput"):
         some = paths[: counts[name]]
-        measured.loc[row, name] = len(some) / duration(ways[name], some)
+        measured.loc[row, name] = len(some) / duration(pipelines[name], some)
     return measured
+
+
+def duration(pipeline: Pipeline, paths: Sequence[Path]) -> float:
+    """Seconds that a pipeline takes for these photos."""
+    start = perf_counter()
+    pipeline(paths)
+    return perf_counter() - start
+
+
+def summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """Medians and spread of what `throughput` measured.
+
+    Returns:
+        One row per pipeline: `photos_per_s` (median of the rounds), `low` and `high` (slowest and
+        fastest round), `ratio` (median of the rounds' ratios to the first pipeline).
+    """
+    return pd.DataFrame(
+        {
+            "photos_per_s": measured.median(),
+            "low": measured.min(),
+            "high": measured.max(),
+            "ratio": measured.div(measured.iloc[:, 0], axis=0).median(),
+        }
+    )
 
 
 def one_by_one_over_at_once(do: Callable[[slice], object], count: int, *, rounds: int = 3) -> float:
@@ -135,33 +158,6 @@ def one_by_one_over_at_once(do: Callable[[slice], object], count: int, *, rounds
     return float(np.median(ratios))
 
 
-def duration(way: Way, paths: Sequence[Path]) -> float:
-    """Seconds that `way` takes for these photos."""
-    start = perf_counter()
-    way(paths)
-    return perf_counter() - start
-
-
-def summary(measured: pd.DataFrame) -> pd.DataFrame:
-    """Medians and spread of a race, and how many times as fast as the first way.
-
-    Args:
-        measured: from `race`.
-
-    Returns:
-        One row per way: `photos_per_s` (median of the rounds), `low` and `high` (slowest and
-        fastest round), `ratio` (median of the rounds' ratios to the first way).
-    """
-    return pd.DataFrame(
-        {
-            "photos_per_s": measured.median(),
-            "low": measured.min(),
-            "high": measured.max(),
-            "ratio": measured.div(measured.iloc[:, 0], axis=0).median(),
-        }
-    )
-
-
 def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
     """Floating-point operations of convolutions and matrix products for a photo, in units of 10⁹.
 
@@ -172,7 +168,7 @@ def gflop_per_photo(onnx_path: Path, input_size: int | None = None) -> float:
     proto, size = load_onnx(onnx_path), input_size or file_recipe(onnx_path).input_size
     photo = np.zeros((1, size, size, 3), np.uint8)
     if [node.op_type for node in proto.graph.node] == ["Scan"]:  # adopted, one photo at a time
-        body = next(each.g for each in proto.graph.node[0].attribute if each.name == "body")
+        body = next(part.g for part in proto.graph.node[0].attribute if part.name == "body")
         proto, photo = onnx.helper.make_model(body, opset_imports=proto.opset_import), photo[0]
     graph = proto.graph
     shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
@@ -211,7 +207,7 @@ def paired_losses(scores: Mapping[tuple[str, str], np.ndarray]) -> dict[str, pd.
     """
     found = {}
     for title in dict.fromkeys(title for title, _ in scores):
-        mine = {variant: values for (each, variant), values in scores.items() if each == title}
+        mine = _of(title, scores)
         pairs = [(after, before) for after, before in STEPS if {after, before} <= set(mine)]
         if pairs:
             rows = [f"{after} − {before}" for after, before in STEPS]
@@ -221,7 +217,7 @@ def paired_losses(scores: Mapping[tuple[str, str], np.ndarray]) -> dict[str, pd.
 
 def results_section(
     models: Sequence[EmbeddingModel],
-    ladder: pd.DataFrame,
+    timings: pd.DataFrame,
     cost: Mapping[str, Mapping[str, float]],
     scores: Mapping[tuple[str, str], np.ndarray],
     gflop: Mapping[tuple[str, str], float],
@@ -230,33 +226,33 @@ def results_section(
 ) -> dict:
     """Section `speed` of results.json, one entry per model.
 
-    ladder: `summary` of every model, indexed by title and way; cost: per title and measure what
-    INT8 changes; scores: nDCG@10 of every query, by title and variant, as is gflop, of `work`.
+    timings: `summary` of every model, indexed by title and pipeline; cost: per title and measure
+    what INT8 changes; scores: nDCG@10 of every query, by title and variant, as is gflop, of `work`.
     """
-    losses = paired_losses(scores)
+    losses, means = paired_losses(scores), {key: float(np.mean(v)) for key, v in scores.items()}
     found: dict = {}
     for model in models:
-        table = ladder.loc[model.title]
-        mine = {variant: value for (title, variant), value in gflop.items() if title == model.title}
-        found[model.name] = {
+        table, title = timings.loc[model.title], model.title
+        operations = _of(title, gflop)
+        entry = found[model.name] = {
             "photos_per_second": table["photos_per_s"].to_dict(),
             "ratio_to_article_loop": table["ratio"].to_dict(),
-            "gflop_per_photo": next(iter(mine.values())),
-            "gflop_per_photo_by_variant": mine,
-            "ndcg@10": {
-                variant: float(np.mean(scores[model.title, variant]))
-                for variant in mine
-                if (model.title, variant) in scores
-            },
+            "gflop_per_photo": next(iter(operations.values())),
+            "gflop_per_photo_by_variant": operations,
+            "ndcg@10": _of(title, means),
         }
-        for measure, value in cost.get(model.title, {}).items():
+        for measure, value in cost.get(title, {}).items():
             if measure.startswith("overlap@"):
-                found[model.name]["int8_overlap_at_" + measure.partition("@")[2]] = value
-        if model.title in losses:
-            change = losses[model.title]["difference"].get(f"{INT8[0]} − {INT8[1]}", math.nan)
-            found[model.name] |= {} if math.isnan(change) else {"int8_ndcg@10_difference": change}
+                entry["int8_overlap_at_" + measure.partition("@")[2]] = value
+        if title in losses and not math.isnan(change := losses[title]["difference"].iloc[0]):
+            entry["int8_ndcg@10_difference"] = change
     return found | {
         "one_by_one_over_at_once": dict(one_by_one),
         "int8_instructions": int8_instructions() or "none",
         "execution_provider": provider,
     }
+
+
+def _of(title: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
+    """One model's values by variant, of those by title and variant."""
+    return {variant: value for (name, variant), value in values.items() if name == title}

@@ -75,12 +75,16 @@ def source(tmp_path) -> Path:
 
 
 def fetch(server, folder: Path) -> ImageDataset:
-    return fetch_coco("all", base_url=server.url, folder=folder, progress=False)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COCO_BASE_URL", server.url)
+        environment.setenv("DATA_DIR", str(folder.parent))
+        return fetch_coco(everything=True)
 
 
 def fetching(server, folder: Path):
-    code = f"from helpers.datasets import *; fetch_coco('all', base_url={server.url!r}, "
-    return python(f"{code} folder={str(folder)!r}, progress=False)")
+    settings = {"COCO_BASE_URL": server.url, "DATA_DIR": str(folder.parent)}
+    code = f"import os; os.environ.update({settings!r}); "
+    return python(f"{code}from helpers.datasets import *; fetch_coco(everything=True)")
 
 
 def photo_names(folder: Path) -> set[str]:

@@ -43,7 +43,7 @@ def test_operations_of_vgg16(fp32):
 def test_a_race_asks_every_way_and_compares_within_rounds():
     asked = {"slow": [], "fast": []}
     ways = {name: lambda paths, name=name: asked[name].append(len(paths)) for name in asked}
-    measured = speed.race(ways, list(range(20)), rounds=2, seconds=60)
+    measured = speed.throughput(ways, list(range(20)), rounds=2, seconds=60)
     assert list(measured.columns) == ["slow", "fast"] and len(measured) == 2
     assert all(len(counts) == 4 for counts in asked.values()), "warmed up, gauged, two rounds"
     assert measured.notna().all().all()
@@ -52,7 +52,7 @@ def test_a_race_asks_every_way_and_compares_within_rounds():
 def test_a_way_slower_than_its_turn_is_not_gauged_twice():
     asked = []
     ways = {"slow": lambda paths: (asked.append(len(paths)), time.sleep(0.01))}
-    speed.race(ways, list(range(20)), rounds=2, seconds=1e-6)
+    speed.throughput(ways, list(range(20)), rounds=2, seconds=1e-6)
     assert len(asked) == 3, "warmed up, two rounds"
 
 

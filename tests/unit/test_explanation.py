@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers import TutorialError, evaluation
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.datasets.records import Annotation
-from helpers.models import PRESETS, embedding_model
+from helpers.images import load_pixels
+from helpers.models import PRESETS, Recipe, embedding_model
+from helpers.settings import ROOT
 from helpers.study import explanation as ex
 
 POOLINGS = ["max", "average", "gem"]
@@ -154,8 +157,9 @@ def test_box_is_cut_at_the_photo():
     mask = ex.box_mask([-10, -10, 20, 15], (64, 48))
     assert mask.sum() == 10 * 5
     for box in ([64, 0, 5, 5], [-9, 3, 5, 5], [10, 10, 0, 5]):
-        with pytest.raises(TutorialError, match="holds no pixel of the photo of 64 × 48"):
-            ex.box_mask(box, (64, 48))
+        coverage = ex.cell_coverage(ex.box_mask(box, (64, 48)), (7, 7))
+        with pytest.raises(TutorialError, match="The box lies outside .* inside it"):
+            ex.region_cells(coverage)
 
 
 def test_centre_crop_is_what_a_cropping_recipe_shows():
@@ -167,8 +171,24 @@ def test_centre_crop_is_what_a_cropping_recipe_shows():
     assert not cropped.any()
     assert ex.seen(~mask, cropping).all()
     assert ex.seen(mask.T, cropping).shape == (480, 480)
-    with pytest.raises(TutorialError, match="outside what the network sees"):
+    with pytest.raises(TutorialError, match="outside what .* sees.* inside its middle"):
         ex.region_cells(ex.cell_coverage(cropped, (7, 7)))
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+@pytest.mark.parametrize("shorter_side", [None, 224, 256, 320])
+def test_what_a_recipe_shows_are_the_pixels_that_the_network_gets(tmp_path, shorter_side, turn):
+    """But for what resizing in one step or two changes: a heat map lies where it looked."""
+    recipe = Recipe(224, "bicubic", crop=True, pooling="average", shorter_side=shorter_side)
+    path = sorted((ROOT / "data/sample/sample").glob("*.jpg"))[0]
+    with Image.open(path) as stored:
+        photo = stored.rotate(turn, expand=True)
+    photo.save(tmp_path / "photo.png")
+    expected = load_pixels(tmp_path / "photo.png", *recipe.preparation).astype(np.int64)
+    shown = Image.fromarray(ex.seen(np.asarray(photo), recipe)).resize(
+        (224, 224), Image.Resampling.BICUBIC
+    )
+    assert np.abs(np.asarray(shown) - expected).mean() < 1
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

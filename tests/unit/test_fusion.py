@@ -99,11 +99,6 @@ def test_wrong_weights_are_refused(weights):
         fusion.concatenate([np.eye(3), np.eye(3)], weights)
 
 
-def test_unknown_metric_is_refused():
-    with pytest.raises(ValueError, match="HAMMING"):
-        fusion.normalized_score(np.zeros(1), "HAMMING")
-
-
 def test_concatenated_cosine_is_the_weighted_mean_of_cosines():
     rng = np.random.default_rng(4)
     a, b = unit(rng, 10, 16), unit(rng, 10, 5)

@@ -4,6 +4,7 @@ import base64
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, permutations
 
 import nbformat
 import numpy as np
@@ -32,10 +33,13 @@ def dataset_of(folder, labels):
     return open_dataset(folder)
 
 
-def two_models(photos, seed=0):
-    random = np.random.default_rng(seed)
+TITLES = ("ResNet50", "VGG16", "EfficientNet-Lite0", "mine (recommended)", "five", HOSTILE_NAME)
+
+
+def some_models(photos, number=2):
+    random = np.random.default_rng(0)
     vectors = {}
-    for title, dimension in (("ResNet50", 8), ("VGG16", 5)):
+    for title, dimension in zip(TITLES[:number], (8, 5, 7, 6, 4, 9), strict=False):
         found = random.normal(size=(photos, dimension)).astype(np.float32)
         vectors[title] = found / np.linalg.norm(found, axis=1, keepdims=True)
     return vectors
@@ -53,14 +57,16 @@ def test_two_runs_that_end_at_once_write_all_small_photos(tmp_path):
     assert {file.stem for file in folder.iterdir()} == {str(record.id) for record in dataset}
 
 
-def test_the_gallery_shows_the_rankings(tmp_path):
+@pytest.mark.parametrize("number", range(1, 7))
+def test_the_gallery_shows_the_rankings_of_every_model(tmp_path, number):
     dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 10)
-    vectors = two_models(len(dataset))
+    vectors = some_models(len(dataset), number)
     told = pages.write_gallery(tmp_path / "html", dataset, vectors)
     page = parsed(tmp_path / "html/gallery.html")
     queries = page.select("article.query")
     assert len(queries) == told.queries == 20
-    overlaps = []
+    agree = []
+    titles = [f"{'①②③④⑤⑥'[place]} {title}" for place, title in enumerate(vectors)]
     for row, query in enumerate(queries):
         record = dataset.records[row]
         assert query["id"] == f"q{record.id}"
@@ -69,15 +75,31 @@ def test_the_gallery_shows_the_rankings(tmp_path):
             distance = 2 - 2 * found @ found[row]
             distance[row] = np.inf
             nearest.append([dataset.records[place].id for place in np.argsort(distance)[:10]])
+        headings = [heading.text for heading in query.select("h3")]
+        assert headings == (titles if number > 1 else list(vectors))
         for shown, expected in zip(query.select("ol"), nearest, strict=True):
             items = shown.select("li")
             assert [item.a["href"] for item in items] == [f"#q{number}" for number in expected]
             same = [dataset.by_id[number].labels == record.labels for number in expected]
             assert ["match" in item.get("class", []) for item in items] == same
-        overlaps.append(len(set(nearest[0]) & set(nearest[1])))
-        assert int(query["data-different"]) == 10 - overlaps[-1]
-        assert len(query.select("abbr[title*='has it at rank']")) == 2 * overlaps[-1]
-    assert told.agree == pytest.approx(np.mean(overlaps))
+        pairs = list(permutations(range(number), 2))
+        for a, b in pairs:
+            said = "①②③④⑤⑥"[b]
+            for photo, item in zip(nearest[a], query.select("ol")[a].select("li"), strict=True):
+                ranks = [str(nearest[b].index(photo) + 1)] if photo in nearest[b] else []
+                assert re.findall(rf"{said}(\d+)", item.select_one(".fact").text) == ranks
+        agree += [len(set(nearest[a]) & set(nearest[b])) for a, b in pairs]
+        assert int(query["data-different"]) == len(set(chain(*nearest)))
+        common = len(set.intersection(*map(set, nearest)))
+        assert (f"{common} of 10 in every row" in query.text) == (number > 1)
+    assert (told.models, told.results) == (number, 10)
+    assert told.agree == pytest.approx(np.mean(agree) if agree else np.nan, nan_ok=True)
+    sliders = [slider["max"] for slider in page.select("input[type=range]")]
+    assert sliders == ([str(min(10 * number, 19))] * 2 if number > 1 else [])
+    assert not page.select("[onerror]") and ("⇄" in page.main.text) == (number > 1)
+    pages.write_index(tmp_path / "html", dataset.banner(), [], [], told)
+    index = parsed(tmp_path / "html/index.html").main.text
+    assert ("two models share" in index) == (number > 1) and "nan" not in index
     for image in page.select("img"):
         with Image.open(tmp_path / "html" / image["src"]) as photo:
             assert photo.size == pages.PHOTO_SIZE and image["alt"]
@@ -86,10 +108,10 @@ def test_the_gallery_shows_the_rankings(tmp_path):
 def test_hostile_names_and_labels_stay_text(tmp_path):
     labels = [HOSTILE_LABEL, "'+\"", "a&b"] * 2
     dataset = dataset_of(tmp_path / "photos", labels)
-    told = pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
+    told = pages.write_gallery(tmp_path / "html", dataset, some_models(len(dataset)))
     pages.write_index(tmp_path / "html", dataset.banner(), [], [("<blink>", "<i> (<u>)")], told)
     unlabelled = dataset_of(tmp_path / "plain", [""] * 6)
-    pages.write_gallery(tmp_path / "other", unlabelled, two_models(len(unlabelled)))
+    pages.write_gallery(tmp_path / "other", unlabelled, some_models(len(unlabelled)))
     for page in (tmp_path / "html/gallery.html", tmp_path / "other/gallery.html"):
         assert len(parsed(page).select("script")) == 1
     for page in (tmp_path / "html").glob("*.html"):
@@ -104,16 +126,16 @@ def test_hostile_names_and_labels_stay_text(tmp_path):
 
 def test_without_labels_nothing_is_called_right_or_wrong(tmp_path):
     dataset = dataset_of(tmp_path / "photos", [""] * 6)
-    told = pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
+    told = pages.write_gallery(tmp_path / "html", dataset, some_models(len(dataset)))
     page = parsed(tmp_path / "html/gallery.html")
     assert told.results == 5 and not page.select("select[name=category]")
     assert not re.search("[✓✗]", page.main.text)
 
 
 def test_of_a_large_dataset_some_queries_are_shown_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "MOST_QUERIES", 5)
+    monkeypatch.setattr(pages, "MOST_SHOWN", 5 * 2 * 10)
     dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 10)
-    pages.write_gallery(tmp_path / "html", dataset, two_models(len(dataset)))
+    pages.write_gallery(tmp_path / "html", dataset, some_models(len(dataset)))
     page = parsed(tmp_path / "html/gallery.html")
     assert len(page.select("article.query")) == 5
     assert "5 of them, evenly spread, are shown as queries" in page.text
@@ -123,10 +145,22 @@ def test_of_a_large_dataset_some_queries_are_shown_and_the_page_says_so(tmp_path
     assert used == {f"photos/{path.name}" for path in (tmp_path / "html/photos").iterdir()}
 
 
+def test_the_page_stays_small_whatever_the_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_SHOWN", 300)
+    dataset = dataset_of(tmp_path / "photos", ["cat", "dog"] * 20)
+    sizes = []
+    for number in (2, 3, 6):
+        pages.write_gallery(tmp_path / "html", dataset, some_models(len(dataset), number))
+        page = parsed(tmp_path / "html/gallery.html")
+        assert len(page.select("article.query")) == 30 // number
+        sizes.append((tmp_path / "html/gallery.html").stat().st_size)
+    assert max(sizes) < 1.5 * min(sizes)
+
+
 def test_photos_of_another_dataset_do_not_stay(tmp_path):
     for name in ("one", "two"):
         dataset = dataset_of(tmp_path / name, [name] * 6)
-        pages.write_gallery(tmp_path / "html", dataset, two_models(6))
+        pages.write_gallery(tmp_path / "html", dataset, some_models(6))
     left = {int(path.stem) for path in (tmp_path / "html/photos").iterdir()}
     assert left == {record.id for record in dataset}
 
@@ -209,6 +243,13 @@ def test_what_leads_to_no_page_is_no_link(page):
 def test_a_picture_beside_the_notebook_is_inside_the_page(page):
     kind, _, content = page.select_one("img[alt='A dot']")["src"].partition(",")
     assert kind == "data:image/svg+xml;base64" and base64.b64decode(content).decode() == DOT
+
+
+def test_tables_and_figures_scroll_inside_themselves(page):
+    wide = page.main.select("table, img")
+    boxes = [one.find_parent(class_="scroll") for one in wide]
+    assert len(wide) == 2 and all(box["tabindex"] == "0" for box in boxes)
+    assert len({box["aria-label"] for box in boxes}) == len(boxes)
 
 
 def test_links_come_with_the_pages_they_lead_to(tmp_path):

@@ -34,7 +34,10 @@ def folders(tmp_path, monkeypatch):
 
 
 def fetch(server, folder):
-    return fetch_coco("all", base_url=server.url, folder=folder, progress=False)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COCO_BASE_URL", server.url)
+        environment.setenv("DATA_DIR", str(folder.parent))
+        return fetch_coco(everything=True)
 
 
 def outside(folder):
@@ -149,9 +152,9 @@ def test_members_elsewhere_in_the_archive_are_not_taken(folders, member):
             archive.writestr(member, (source / "annotations/instances_val2017.json").read_text())
         server.archive = buffer.getvalue()
         with pytest.raises(TutorialError, match=r"annotations_trainval2017\.zip"):
-            fetch(server, folders / "d")
-    assert photos_in(folders / "d") == []
-    assert outside(folders / "d") == ["d", "source"]
+            fetch(server, folders / "coco")
+    assert photos_in(folders / "coco") == []
+    assert outside(folders / "coco") == ["coco", "source"]
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(folders, monkeypatch):
@@ -160,9 +163,9 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(folders, monkeypatch):
     change(source, lambda content: content.update(info="0" * 2**21))
     with serve(source) as server:
         with pytest.raises(TutorialError, match=r"instances_val2017\.json unpacks to 2 MiB"):
-            fetch(server, folders / "d")
+            fetch(server, folders / "coco")
         assert server.sent[ARCHIVE] < 2**17
-    assert photos_in(folders / "d") == []
+    assert photos_in(folders / "coco") == []
 
 
 def test_a_zip_bomb_that_lies_about_its_size_is_refused(folders):
@@ -175,8 +178,8 @@ def test_a_zip_bomb_that_lies_about_its_size_is_refused(folders):
     with serve(source) as server:
         server.archive = lying
         with pytest.raises(TutorialError, match=r"annotations_trainval2017\.zip could not"):
-            fetch(server, folders / "d")
-    assert photos_in(folders / "d") == []
+            fetch(server, folders / "coco")
+    assert photos_in(folders / "coco") == []
 
 
 def tarball(path, *members):
@@ -323,8 +326,8 @@ def test_a_server_that_sends_something_else_is_named_and_nothing_is_kept(
         photo.write_bytes(HTML if what == "page" else photo.read_bytes() + bytes(2**22))
     reason = "more than 1 MiB" if what == "endless" else "no readable photo"
     with serve(source) as server, pytest.raises(TutorialError, match=rf"{photo.name}.*{reason}"):
-        fetch(server, folders / "d")
-    assert photo.name not in photos_in(folders / "d")
+        fetch(server, folders / "coco")
+    assert photo.name not in photos_in(folders / "coco")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +343,7 @@ def test_a_redirect_to_another_host_is_named_and_not_followed(folders, path, bef
         with pytest.raises(
             TutorialError, match=rf"{path} could not be fetched.*(302|range requests)"
         ):
-            fetch(server, folders / "d")
+            fetch(server, folders / "coco")
         assert other.asked == []
 
 
@@ -395,7 +398,7 @@ def test_a_name_of_255_bytes_is_downloaded(folders):
     (source / "val2017" / f"{1:012}.jpg").rename(source / "val2017" / name)
     change(source, lambda content: content["images"][0].update(file_name=name))
     with serve(source) as server:
-        dataset = fetch(server, folders / "d")
+        dataset = fetch(server, folders / "coco")
     assert dataset.by_id[1].path.name == name
 
 
@@ -442,7 +445,7 @@ def test_the_password_of_cocos_server_is_in_no_message(
         server.faults[path] = [fault] * 20
         monkeypatch.setenv("COCO_BASE_URL", server.url.replace("//", f"//me:{SECRET}@"))
         with pytest.raises(TutorialError, match=rf"//\*\*\*@127.0.0.1:\d+{path} could") as error:
-            fetch_coco("all", progress=False)
+            fetch_coco(everything=True)
     assert error.value.__cause__ is None and error.value.__suppress_context__
     captured = capfd.readouterr()
     assert SECRET not in str(error.value) + caplog.text + captured.out + captured.err

@@ -11,7 +11,7 @@ from helpers.vector_store import holds_several_vectors
 
 NAME = "photos_both"
 MODELS = {"resnet50": 32, "vgg16": 8}
-PHOTOS, K = 120, 10
+PHOTOS, K = 60, 10
 IDS = np.random.default_rng(0).permutation(10_000)[:PHOTOS]
 EVEN = "kind == 0"
 RANKERS = {

@@ -38,7 +38,7 @@ def test_every_item_is_asked_for_alone_and_all_at_once():
 
 def test_a_ladder_of_several_models_is_raced_in_one_run():
     ways = {("A", "loop"): len, ("A", "fast"): len, ("B", "loop"): len}
-    measured = speed.race(ways, list(range(8)), rounds=2, seconds=1e-9)
+    measured = speed.throughput(ways, list(range(8)), rounds=2, seconds=1e-9)
     assert measured["A"].columns.tolist() == ["loop", "fast"]
     assert speed.summary(measured["B"])["ratio"].to_dict() == {"loop": 1}
 
@@ -78,12 +78,3 @@ def test_heat_maps_share_one_scale():
     norms = {id(image.norm) for axes in figure.axes[:2] for image in axes.images[1:]}
     assert len(norms) == 1
     assert [axes.texts[0].get_text() for axes in figure.axes[:2]] == ["11%", "83%"]
-
-
-def test_the_box_lies_where_the_cropped_query_shows_it():
-    figure = figures.Figure()
-    axes = figure.subplots()
-    axes.imshow(np.zeros((120, 160, 3), np.uint8))
-    figures.with_box(figure, (480, 0, 160, 240), (640, 240))  # a photo twice as wide
-    box = axes.patches[-1]
-    assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (160, 0, 80, 120)

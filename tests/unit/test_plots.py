@@ -99,12 +99,12 @@ def test_names_on_a_map_stand_beside_the_photos(dataset):
 
 
 def test_names_on_a_map_that_is_full_of_photos_do_not_lie_on_each_other(dataset):
-    records = dataset.records * 100
-    places = {"ResNet50": np.random.default_rng(0).uniform(size=(400, 2))}
-    kinds = [str(row % 12) for row in range(400)]
+    records = dataset.records * 50
+    places = {"ResNet50": np.random.default_rng(0).uniform(size=(200, 2))}
+    kinds = [f"the kind {row % 12}" for row in range(200)]  # their medians are near each other
     figure = plots.embedding_maps(places, ImageDataset("full", "full", records), kinds)
+    assert set(kinds) <= set(texts(figure))
     names = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
-    assert len(names) == 12
     assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])
 
 

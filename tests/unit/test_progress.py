@@ -13,7 +13,7 @@ from helpers.progress import track
 LOOP = """
 import time
 from helpers.progress import track
-for _ in track(range(8), total=8, unit="photos", label="toy"):
+for _ in track(range(6), total=6, unit="photos", label="toy"):
     time.sleep(0.1)
 print("done")
 """

@@ -172,8 +172,8 @@ def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):
     pid = folder / "pid"
     path = notebook(
         folder / "a.ipynb",
-        "import os, time\nfrom pathlib import Path\nfrom helpers import services\n"
-        f"services.connect_redis()\nPath({str(pid)!r}).write_text(f'{{os.getpid()}}.')\n"
+        "import os, time\nfrom pathlib import Path\nfrom helpers.embedded import embedded_uri\n"
+        f"embedded_uri('redis')\nPath({str(pid)!r}).write_text(f'{{os.getpid()}}.')\n"
         "time.sleep(600)",
     )
     first = notebook(folder / "00_quick_start.ipynb")
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_in_one_line_and_leaves_no_process(folder):
 
 
 def test_a_terminal_shows_a_bar_that_gives_way_to_the_seconds(folder, monkeypatch):
-    path = notebook(folder / "a.ipynb", "import time; time.sleep(0.5)", "time.sleep(0.5)")
+    path = notebook(folder / "a.ipynb", "import time; time.sleep(0.2)", "time.sleep(0.2)")
     screen, terminal_end = pty.openpty()
     termios.tcsetwinsize(terminal_end, (24, 100))
     with monkeypatch.context() as streams, os.fdopen(terminal_end, "w") as terminal:

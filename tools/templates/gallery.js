@@ -1,26 +1,27 @@
 "use strict";
-// The address says what is shown: #q12&category=cup&least=2&order=different, so that Back, reload
+// The address says what is shown: #q12&category=cup&least=12&order=different, so that Back, reload
 // and a copied link lead to the same view.
 const form = document.querySelector(".filters");
 const status_ = document.getElementById("status");
 const list = document.getElementById("queries");
 const queries = [...list.children];
 const fields = ["category", "least", "most", "order"].map((name) => form.elements[name]).filter(Boolean);
+// Without labels there is no category; the others need more than one model.
 const {category, least, most, order} = form.elements;
 let target = null; // a query that was asked for: shown whatever the filters say
 
 function fits(query) {
   const different = Number(query.dataset.different);
   const has = !category?.value || query.dataset.categories.split(" ").includes(category.selectedOptions[0].dataset.number);
-  return has && different >= least.valueAsNumber && different <= most.valueAsNumber;
+  return has && !(different < least?.valueAsNumber) && !(different > most?.valueAsNumber);
 }
 
 function show() {
   const fitting = queries.filter(fits);
   for (const query of queries) query.hidden = query !== target && !fitting.includes(query);
-  const sorted = order.value ? queries.toSorted((a, b) => b.dataset.different - a.dataset.different) : queries;
+  const sorted = order?.value ? queries.toSorted((a, b) => b.dataset.different - a.dataset.different) : queries;
   if (sorted.some((query, number) => list.children[number] !== query)) list.append(...sorted);
-  for (const slider of [least, most]) slider.nextElementSibling.textContent = slider.value;
+  for (const slider of [least, most].filter(Boolean)) slider.nextElementSibling.textContent = slider.value;
   const hint = fitting.length ? "" : ": widen the range or choose another category";
   const beside = target && !fitting.includes(target) ? ", and the selected one" : "";
   status_.textContent = `${fitting.length} of ${queries.length} queries${hint}${beside}`;
@@ -55,8 +56,8 @@ function changed() {
 
 const start = Object.fromEntries(fields.map((field) => [field.name, field.value]));
 // The two ends push each other, so that the range is never empty.
-least.addEventListener("input", () => { most.value = Math.max(most.value, least.value); });
-most.addEventListener("input", () => { least.value = Math.min(least.value, most.value); });
+least?.addEventListener("input", () => { most.value = Math.max(most.value, least.value); });
+most?.addEventListener("input", () => { least.value = Math.min(least.value, most.value); });
 form.addEventListener("input", changed);
 form.addEventListener("reset", () => setTimeout(changed));
 form.addEventListener("submit", (event) => event.preventDefault());
@@ -75,5 +76,5 @@ addEventListener("popstate", (event) => {
   else follow();
 });
 
-form.hidden = false;
+form.hidden = !fields.length;
 follow();
