@@ -23,7 +23,6 @@ from helpers.datasets import ImageDataset, ImageRecord
 from helpers.evaluation import rank_exact
 from helpers.explorer.photo_browser import (
     THUMBNAIL,
-    LiveView,
     PhotoBrowser,
     alt_text,
     photo_entry,
@@ -93,7 +92,7 @@ def looks(dataset: ImageDataset) -> tuple[list[str], dict[str, tuple[str, str]]]
     return [kind if kind in styles else OTHER for kind in kinds], styles
 
 
-class EmbeddingMap(LiveView):
+class EmbeddingMap(widgets.VBox):
     """Both maps, the chosen photos, and the photo under the pointer.
 
     A click chooses a photo and its five nearest in either space, and asks the explorer for it; a
@@ -106,8 +105,6 @@ class EmbeddingMap(LiveView):
         places: per model float [photos, 2], a projection of them.
         explorer: what shows the results of a photo that is clicked.
     """
-
-    needs = "The map"
 
     def __init__(
         self,
@@ -143,6 +140,11 @@ class EmbeddingMap(LiveView):
         super().__init__([self.figure, below, widgets.HTML(STYLE)])
         self.add_class("embedding-map")
 
+    def _repr_mimebundle_(self, **options: object) -> dict:
+        """Beside the live view a sentence for pages without a kernel."""
+        sentence = "The map needs a running kernel: run this cell, in `make lab`."
+        return {**super()._repr_mimebundle_(**options), "text/plain": sentence}
+
     @property
     def chosen_photos(self) -> list[ImageRecord]:
         """What a click or a lasso has chosen, in the order of the dataset."""
@@ -156,7 +158,8 @@ class EmbeddingMap(LiveView):
         self.chosen = joined(rows, self.neighbours)
         with self.figure.batch_update():
             for trace in self.figure.data[: -len(self.places)]:
-                trace.opacity = FAINT if self.chosen else 1
+                if trace.name is None:  # those with a name are in the legend
+                    trace.opacity = FAINT if self.chosen else 1
             for lit, place in zip(self.figure.data[-2:], self.places, strict=True):
                 lit.x, lit.y = place[self.chosen].T.tolist() if self.chosen else ([], [])
                 styles = [self.styles[self.kinds[row]] for row in self.chosen]
@@ -179,17 +182,21 @@ class EmbeddingMap(LiveView):
         """All photos by category in either map, and on top the chosen ones, at first none."""
         self.kinds, self.styles = looks(self.dataset)
         texts = [plots.names(record.labels) for record in self.dataset]
-        for side, place in enumerate(self.places, start=1):
-            for kind, (symbol, colour) in self.styles.items():
-                rows = [row for row, mine in enumerate(self.kinds) if mine == kind]
-                if not rows:
-                    continue
+        for kind, (symbol, colour) in self.styles.items():
+            rows = [row for row, mine in enumerate(self.kinds) if mine == kind]
+            if not rows:
+                continue
+            marker = {"size": 9, "color": colour, "symbol": symbol}
+            # The legend's own, which stays strong where the photos are drawn faint.
+            self.figure.add_scatter(
+                x=[None], y=[None], mode="markers", name=kind, legendgroup=kind, marker=marker
+            )
+            for side, place in enumerate(self.places, start=1):
                 # lists: FigureWidget draws nothing from a strided array's buffer
                 self.figure.add_scatter(
                     x=place[rows, 0].tolist(), y=place[rows, 1].tolist(), row=1, col=side,
-                    mode="markers", name=kind, legendgroup=kind, showlegend=side == 1,
+                    mode="markers", legendgroup=kind, showlegend=False, marker=marker,
                     text=[texts[row] for row in rows], hovertemplate="%{text}<extra></extra>",
-                    marker={"size": 9, "color": colour, "symbol": symbol},
                     selected_marker_opacity=1, unselected_marker_opacity=1,
                 )  # fmt: skip
                 trace = self.figure.data[-1]

@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import anywidget
-import ipywidgets as widgets
 import traitlets
 
 from helpers.datasets import ImageRecord
@@ -58,17 +57,6 @@ class PhotoBrowser(anywidget.AnyWidget):
                 self.send("done")
 
         self.on_msg(answer)
-
-
-class LiveView(widgets.VBox):
-    """A box of widgets, with a sentence in their place on pages without a kernel.
-
-    Its class attribute `needs` names it in that sentence.
-    """
-
-    def _repr_mimebundle_(self, **options: object) -> dict:
-        sentence = f"{self.needs} needs a running kernel: run this cell, in `make lab`."
-        return {**super()._repr_mimebundle_(**options), "text/plain": sentence}
 
 
 def photo_entry(

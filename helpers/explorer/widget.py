@@ -35,7 +35,6 @@ from helpers.explorer.answer import (
 from helpers.explorer.photo_browser import (
     SIZES,
     Line,
-    LiveView,
     PhotoBrowser,
     alt_text,
     data_uri,
@@ -71,7 +70,7 @@ _remembered: dict[str, tuple[Choice, str]] = {}
 """Per dataset what was last chosen, photo size included, for the next explorer in this kernel."""
 
 
-class Explorer(LiveView):
+class Explorer(widgets.VBox):
     """Two models, A and B, side by side for one query, updated by every choice.
 
     Args:
@@ -81,8 +80,6 @@ class Explorer(LiveView):
     service cannot be used at the start; later errors are shown as a sentence inside the widget,
     which goes on working.
     """
-
-    needs = "The explorer"
 
     def __init__(self, dataset: ImageDataset):
         self.dataset, self.stores = dataset, Stores(dataset)
@@ -113,11 +110,12 @@ class Explorer(LiveView):
         self.add_class("explorer")
 
     def _repr_mimebundle_(self, **options: object) -> dict:
-        """With a picture for pages without a kernel, the first time it is shown.
+        """For pages without a kernel a sentence, and the first time a picture.
 
         As HTML, because JupyterLab draws an `image/jpeg` without its text alternative.
         """
-        bundle = super()._repr_mimebundle_(**options)
+        sentence = "The explorer needs a running kernel: run this cell, in `make lab`."
+        bundle = {**super()._repr_mimebundle_(**options), "text/plain": sentence}
         if not self.was_shown:
             source = data_uri(STILL.read_bytes(), "jpeg")
             bundle["text/html"] = f'<img src="{source}" alt="{STILL_ALT}">'
@@ -194,7 +192,7 @@ class Explorer(LiveView):
         """A control with its title before it; a new value calls `action`."""
         if kind is not widgets.Dropdown:
             options["continuous_update"] = False
-        style, layout = {"description_width": "6rem"}, {"width": "auto"}
+        style, layout = {"description_width": "5.5rem"}, {"width": "auto"}
         control = kind(description=title, style=style, layout=layout, **options)
         control.observe(lambda _: self._guarded(action), "value")
         return control

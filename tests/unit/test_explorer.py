@@ -452,7 +452,7 @@ def spaces(dataset):
 
 
 def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
-    *base, left, right = spaces.figure.data
+    *base, left, right = [trace for trace in spaces.figure.data if not trace.name]
     spaces.choose([3])
     wanted = {3} | {int(i) for seed in (1, 2) for i in nearest(unit_vectors(seed, 8))[3]}
     assert set(spaces.chosen) == wanted
@@ -461,6 +461,8 @@ def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
     for space, trace in zip(spaces.places, (left, right), strict=True):
         assert list(zip(trace.x, trace.y, strict=True)) == [tuple(space[i]) for i in spaces.chosen]
     assert {trace.opacity for trace in base} == {0.2}
+    legend = [trace for trace in spaces.figure.data if trace.name]
+    assert {trace.opacity for trace in legend} == {None}, "it can be read all the time"
     assert len(spaces.figure.layout.shapes) == len(wanted)
     spaces.choose([1, 2])
     assert spaces.chosen == joined([2, 1], []) == [1, 2]
@@ -471,7 +473,7 @@ def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
 
 
 def test_map_has_a_legend_of_categories_and_no_upload(spaces, dataset):
-    named = [trace.name for trace in spaces.figure.data if trace.showlegend]
+    named = [trace.name for trace in spaces.figure.data if trace.name]
     assert sorted(named) == sorted({min(record.labels) for record in dataset})
     assert spaces.figure._config["showSendToCloud"] is False
     assert spaces.figure.layout.width is None, "as wide as its container"
