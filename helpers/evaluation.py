@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from helpers.settings import NeedsLabels, TutorialError
 
 Labels = Sequence[Collection[str]]
 
-QUERY_BLOCK = 256  # queries ranked at once: bounds the memory of the distance matrix
+QUERY_BLOCK = 256  # queries ranked or judged at once: bounds the memory of [block, photos]
 RESAMPLES = 10_000
 PERSISTENCE = 0.9  # of rank-biased overlap
 
@@ -84,7 +84,7 @@ def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
     """
     _require_depth(k, photos - 1)
     rng = np.random.default_rng(0)
-    others = np.stack([rng.permutation(photos - 1)[:k] for _ in queries])
+    others = np.stack([rng.permutation(photos - 1)[:k].copy() for _ in queries])
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
 
@@ -137,19 +137,19 @@ def split_queries(queries: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nd
     return np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
 
 
-def relevance(
-    labels: Labels,
-    queries: np.ndarray,
-    gain: Literal["binary", "jaccard", "shared"],
-) -> np.ndarray:
+def relevance(labels: Labels, queries: np.ndarray, gain: str) -> np.ndarray:
     """What each photo is worth as an answer to each query: float32 [queries, photos].
 
     binary: 1 if at least one category is shared. shared: number of shared categories.
     jaccard: |shared| / |union| of the two category sets, 0 if both are empty.
     A query is worth 0 as its own answer.
     """
-    shown, _ = category_matrix(labels)
-    value = shown[queries] @ shown.T
+    return _gains(category_matrix(labels)[0], queries, gain)
+
+
+def _gains(shown: np.ndarray, queries: np.ndarray, gain: str) -> np.ndarray:
+    """`relevance` for the categories that the photos show, 0/1 [photos, categories]."""
+    value = shown[queries] @ shown.T  # [queries, photos]: categories in common
     if gain == "binary":
         value = (value > 0).astype(np.float32)
     elif gain == "jaccard":
@@ -233,8 +233,7 @@ def per_query(
     rankings: int [queries, ≥ k], row i answering photo `queries[i]`.
     Raises TutorialError when the rankings are shorter than k.
     """
-    gain, function = METRICS[metric]
-    return function(rankings, relevance(labels, queries, gain), k)
+    return _scores([metric], rankings, labels, queries, [k])[f"{metric}@{k}"]
 
 
 def evaluate(
@@ -244,12 +243,27 @@ def evaluate(
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, np.ndarray]:
     """Every metric at every k: `{"ndcg@10": float64 [queries], …}`; arguments as `per_query`."""
-    gains = {gain: relevance(labels, queries, gain) for gain, _ in METRICS.values()}
-    return {
-        f"{metric}@{k}": function(rankings, gains[gain], k)
-        for metric, (gain, function) in METRICS.items()
-        for k in ks
-    }
+    return _scores(METRICS, rankings, labels, queries, ks)
+
+
+def _scores(
+    metrics: Collection[str],
+    rankings: np.ndarray,
+    labels: Labels,
+    queries: np.ndarray,
+    ks: Sequence[int],
+) -> dict[str, np.ndarray]:
+    """`evaluate` for some metrics; gains [queries, photos] never are in memory as a whole."""
+    shown, _ = category_matrix(labels)
+    scores = {f"{metric}@{k}": np.empty(len(queries)) for metric in metrics for k in ks}
+    for start in range(0, len(queries), QUERY_BLOCK):
+        block = slice(start, start + QUERY_BLOCK)
+        for metric in metrics:
+            gain, function = METRICS[metric]
+            gains = _gains(shown, queries[block], gain)  # [block, photos]
+            for k in ks:
+                scores[f"{metric}@{k}"][block] = function(rankings[block], gains, k)
+    return scores
 
 
 def per_category(values: np.ndarray, labels: Labels, queries: np.ndarray) -> pd.DataFrame:

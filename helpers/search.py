@@ -45,11 +45,8 @@ def store_dataset(
 
     Afterwards the collection holds exactly the dataset's photos under the dataset's ids, and the
     Redis hash exactly their paths. Running it again changes nothing. `index_type` is one of
-    `vector_store.INDEX_TYPES`.
-
-    Raises:
-        TutorialError: a photo, a model or a service cannot be used, or the collection is there
-            with another index.
+    `vector_store.INDEX_TYPES`. Raises TutorialError where a photo, a model or a service cannot be
+    used, or the collection is there with another index.
     """
     onnx_path, collection = prepare(dataset, model, milvus, index_type)
     vectors = extract(onnx_path, dataset.paths)  # float32 [photos, d]

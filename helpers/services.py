@@ -198,8 +198,8 @@ def _reason(name: str, error: Exception) -> str:
 
 def _secrets(uri: str | None, token: str | None) -> list[str]:
     """What must not be shown: the passwords of a URI, and a token, whole and after `user:`."""
-    found = re.findall(r"//[^:/@]*:(.*)@|[?&]password=([^&]*)", uri or "")
-    texts = [text for pair in found for text in pair]
+    passwords = re.findall(r"//[^:/@]*:(.*)@|[?&]password=([^&]*)", uri or "")
+    texts = [text for pair in passwords for text in pair]
     texts += [token or "", (token or "").partition(":")[2]]
     return [secret for text in texts if text for secret in (text, unquote(text))]
 

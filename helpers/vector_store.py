@@ -70,6 +70,15 @@ def index_parameters(index_type: str, rows: int) -> tuple[dict[str, Any], dict[s
     return {}, {}
 
 
+def create_index(
+    client: MilvusClient, name: str, index_type: str, build: Mapping[str, Any]
+) -> None:
+    """Ask for an L2 index on the field `vector`, without waiting until it is built."""
+    index = client.prepare_index_params()
+    add_index(index, "vector", index_type, build)
+    client.create_index(name, index, sync=False)  # else it sleeps half a second
+
+
 def add_index(index: IndexParams, field: str, index_type: str, build: Mapping[str, Any]) -> None:
     """Add an L2 index with these build parameters to what `prepare_index_params` returned.
 
@@ -108,7 +117,7 @@ def ensure_collection(
         if not client.has_collection(name):
             _create_collection(client, name, dim, {RECIPE: recipe, ROWS: str(rows)})
         if index_of(client, name) is None:  # new, or of a process that was killed here
-            _create_index(client, name, index_type, rows)
+            _create_own_index(client, name, index_type, rows)
         about = client.describe_collection(name)
         for what, there, wanted in (
             ("vectors of dimension", _dimension(about), dim),
@@ -138,8 +147,8 @@ def _create_collection(
     client.create_collection(name, schema=schema, consistency_level="Strong", properties=properties)
 
 
-def _create_index(client: MilvusClient, name: str, index_type: str, rows: int) -> None:
-    """Ask for an index; on Milvus Lite, FLAT becomes an IVF index with one cluster.
+def _create_own_index(client: MilvusClient, name: str, index_type: str, rows: int) -> None:
+    """`create_index`; on Milvus Lite, FLAT becomes an IVF index with one cluster.
 
     That is the same exhaustive search, done by Faiss. Milvus Lite 3.2 itself searches FLAT by L2
     in arrays queries × rows × dimension: 20 GB for 256 queries, 5 000 photos and 2 048 numbers.
@@ -147,9 +156,7 @@ def _create_index(client: MilvusClient, name: str, index_type: str, rows: int) -
     build, _ = index_parameters(index_type, rows)
     if index_type == "FLAT" and is_lite(client):
         index_type, build = "IVF_FLAT", ONE_CLUSTER
-    index = client.prepare_index_params()
-    add_index(index, "vector", index_type, build)
-    client.create_index(name, index, sync=False)  # else it sleeps half a second
+    create_index(client, name, index_type, build)
 
 
 def index_of(client: MilvusClient, name: str) -> str | None:
@@ -338,13 +345,9 @@ def search(
     """
     vectors = np.asarray(vectors, np.float32)  # [m, dim]
     about = client.describe_collection(name)
-    if vectors.shape[1] != (dim := _dimension(about)):
-        raise TutorialError(
-            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
-            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
-        )
+    _check_dimension(name, about, vectors)
     fetched = limit + (exclude is not None)
-    excluded = [None] * len(vectors) if exclude is None else list(map(int, exclude))
+    excluded = [None] * len(vectors) if exclude is None else exclude
     expression = _with_literals(filter or "", filter_params or {})
     options = {
         "anns_field": "vector",
@@ -364,6 +367,14 @@ def search(
     return results
 
 
+def _check_dimension(name: str, about: Mapping[str, Any], vectors: np.ndarray) -> None:
+    if vectors.shape[1] != (dim := _dimension(about)):
+        raise TutorialError(
+            f"The query vectors have dimension {vectors.shape[1]}, the collection {name!r} holds "
+            f"vectors of dimension {dim}: ask with vectors of the model that filled it."
+        )
+
+
 def _search_parameters(about: Mapping[str, Any], limit: int) -> dict[str, int]:
     """For any index: Milvus ignores the parameters that the collection's does not know.
 
@@ -377,7 +388,7 @@ def _search_parameters(about: Mapping[str, Any], limit: int) -> dict[str, int]:
 def _queries_per_call(client: MilvusClient, name: str, vectors: np.ndarray) -> int:
     """How many queries to send at once, such that the server's memory stays bounded.
 
-    Milvus Lite 3.2 searches rows whose index is still being built as `_create_index` says, in two
+    Milvus Lite 3.2 searches rows whose index is not built yet as `_create_own_index` says, in two
     arrays queries × rows × dimension of float32.
     """
     if len(vectors) == 1 or not is_lite(client):

@@ -6,14 +6,13 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 
 from helpers.conversion import keras_embedder, onnx_model
 from helpers.datasets import open_dataset
@@ -87,8 +86,8 @@ def all_models(onnx_paths: Sequence[Path]) -> speed.Pipeline:
 
     def vectors(paths: Sequence[Path]) -> np.ndarray:
         with TemporaryDirectory() as folder:
-            found = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
-            return np.concatenate(found, axis=1)
+            by_model = extract_many(onnx_paths, paths, folder=Path(folder), progress=False)
+            return np.concatenate(by_model, axis=1)
 
     return vectors
 
@@ -119,12 +118,17 @@ def pipelines(name: str, paths: list[Path]) -> dict[str, speed.Pipeline]:
     }
 
 
-def show(title: str, table: pd.DataFrame) -> None:
-    """Print the `speed.summary` of some pipelines."""
+def timed(
+    title: str, pipelines: Mapping[str, speed.Pipeline], paths: Sequence[Path], **turns: float
+) -> dict[str, dict[str, float]]:
+    """Run some pipelines and print what `speed.summary` says of each, which is returned."""
+    say(f"{title}: warming up …")
+    table = speed.summary(speed.throughput(pipelines, paths, **turns))
     print(f"\n{title}\n{'':24}{'photos/s':>10}{'slowest–fastest':>18}{'× the loop':>12}")
     for name, row in table.iterrows():
         spread = f"{row['low']:.1f}–{row['high']:.1f}"
         print(f"{name:24}{row['photos_per_s']:>10.1f}{spread:>18}{row['ratio']:>12.1f}", flush=True)
+    return table.to_dict(orient="index")
 
 
 @exit_status
@@ -152,22 +156,15 @@ def main() -> int:
     turns = {"rounds": options.rounds, "seconds": options.seconds}
     # A photo may come twice where nothing is kept: what is fast needs more than a small dataset.
     many = list(islice(cycle(dataset.paths), 1024))
-    tables = {}
+    numbers = {}
     for name in names:
-        title = NETWORKS[name].title
-        say(f"{title}: warming up …")
-        measured = speed.throughput(pipelines(name, dataset.paths), many, **turns)
-        tables[name] = speed.summary(measured)
-        show(title, tables[name])
-    measured = speed.throughput(all_models_together(names), dataset.paths, **turns)
-    tables["together"] = speed.summary(measured)
-    show("All models over the same photos", tables["together"])
+        numbers[name] = timed(NETWORKS[name].title, pipelines(name, dataset.paths), many, **turns)
+    title, together = "All models over the same photos", all_models_together(names)
+    numbers["together"] = timed(title, together, dataset.paths, **turns)
     path = load_settings().build_dir / "bench.json"
-    numbers = {name: table.to_dict(orient="index") for name, table in tables.items()}
     with written_whole(path) as part:
-        part.write_text(
-            json.dumps({**about, **turns, **numbers}, indent=1) + "\n", encoding="utf-8"
-        )
+        text = json.dumps({**about, **turns, **numbers}, indent=1)
+        part.write_text(text + "\n", encoding="utf-8")
     print(f"\nWritten to {display_path(path)}. Decoding is included but for the network alone.")
     return 0
 

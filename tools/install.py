@@ -250,10 +250,10 @@ def install_tutorial() -> None:
         "INSTALLER": "make\n",
         # Without it pip could neither remove this nor replace it.
         "RECORD": f"{name}.pth,,\n"
-        + "".join(f"{about.name}/{each},,\n" for each in ("METADATA", "INSTALLER", "RECORD")),
+        + "".join(f"{about.name}/{file},,\n" for file in ("METADATA", "INSTALLER", "RECORD")),
     }
-    for each, text in texts.items():
-        (about / each).write_text(text, encoding="utf-8")
+    for file, text in texts.items():
+        (about / file).write_text(text, encoding="utf-8")
 
 
 def install_by_pip() -> None:

@@ -52,15 +52,15 @@ def measures(notebook: NotebookNode) -> dict[str, float | None]:
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     lines = [line for source in code for line in code_lines(source)]
-    found = [node for source in code for node in comprehensions(source)]
+    nodes = [node for source in code for node in comprehensions(source)]
     words = sum(len(re.findall(r"\w+", source)) for source in prose)
     followed = [is_read_aloud(notebook, place) for place in shown(notebook)]
     return {
         "median lines": median(len(code_lines(source)) for source in code),
         "longest": max(len(code_lines(source)) for source in code),
-        "comprehensions / 100 lines": round(100 * len(found) / len(lines), 1),
-        "nested": sum(map(is_nested, found)),
-        "conditional dicts": sum(map(is_conditional_dict, found)),
+        "comprehensions / 100 lines": round(100 * len(nodes) / len(lines), 1),
+        "nested": sum(map(is_nested, nodes)),
+        "conditional dicts": sum(map(is_conditional_dict, nodes)),
         f"lines > {WIDEST_LINE}": sum(len(line) > WIDEST_LINE for line in lines),
         "words / line": round(words / len(lines), 1),
         "figures and tables": len(followed),
@@ -82,7 +82,7 @@ def comprehensions(source: str) -> Iterator[ast.AST]:
 
 def is_nested(node: ast.AST) -> bool:
     """Whether it has two `for`s, or another comprehension inside."""
-    inside = [one for one in ast.walk(node) if isinstance(one, COMPREHENSIONS)]
+    inside = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS)]
     return len(inside) > 1 or len(node.generators) > 1
 
 

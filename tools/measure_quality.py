@@ -33,9 +33,9 @@ def main() -> int:
     with services.temporary_services():
         if status := run_notebooks.run(paths, update=False):
             return status
-    found = results.results_of(dataset)
+    measured = results.results_of(dataset)
     kept = {"date": date.today().isoformat()}
-    kept |= {name: rounded(found[name]) for name in SECTIONS}
+    kept |= {name: rounded(measured[name]) for name in SECTIONS}
     with written_whole(MEASURED) as part:
         part.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draw_ladder(kept)
@@ -55,9 +55,9 @@ def draw_ladder(measured: dict) -> None:
 def rounded(value: object) -> object:
     """Numbers to four decimals, in lists and dictionaries of any depth."""
     if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
+        return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [rounded(each) for each in value]
+        return [rounded(inner) for inner in value]
     return round(value, 4) if isinstance(value, float) else value
 
 

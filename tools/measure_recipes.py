@@ -63,14 +63,14 @@ def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
     def scores(name: str, recipe: Recipe) -> list[float]:
         vectors = recipes.recipe_vectors(files[name], paths, recipe)
         ranking = evaluation.rank_exact(vectors[queries], vectors, queries, depth)
-        found = evaluation.per_query("ndcg", ranking, labels, queries, depth)
-        return [round(float(score), 4) for score in found]
+        values = evaluation.per_query("ndcg", ranking, labels, queries, depth)
+        return [round(float(value), 4) for value in values]
 
-    found: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
+    rows: dict[str, list[list[float]]] = {name: [] for name in NETWORKS}
     for name, recipe, told in passes():
         if told:
             report(told)
-        found[name].append(scores(name, recipe))
+        rows[name].append(scores(name, recipe))
     about = {"name": dataset.name, "photos": len(photos), "of_photos": len(dataset)}
     return {
         "dataset": about
@@ -80,8 +80,8 @@ def measure(dataset: ImageDataset, report: Callable[[str], None]) -> dict:
         "metric": f"ndcg@{depth}",
         "recipes": [recipes.label(recipe) for recipe in recipes.RECIPES],
         "networks": {
-            name: {"weights_sha256": NETWORKS[name].weights_sha256, "scores": rows}
-            for name, rows in found.items()
+            name: {"weights_sha256": NETWORKS[name].weights_sha256, "scores": rows[name]}
+            for name in NETWORKS
         },
     }
 

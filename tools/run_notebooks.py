@@ -31,7 +31,7 @@ from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
 from helpers.models import NETWORKS
 from helpers.progress import watched_stream
-from helpers.settings import ROOT, NeedsLabels, exit_status, load_settings
+from helpers.settings import ROOT, NeedsLabels, TutorialError, exit_status, load_settings
 
 START_SECONDS = 600  # a hang
 CELL_SECONDS = 24 * 3600  # a hang; forty thousand photos take VGG16 two hours
@@ -113,8 +113,7 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
 def execute_shown(notebook: nbformat.NotebookNode, path: Path) -> tuple[str | None, str]:
     """Execute a notebook and show a line with the seconds it took.
 
-    Returns:
-        The error that ends the run, or None; and what the index says beside the notebook.
+    Returns the error that ends the run, or None; and what the index says beside the notebook.
     """
     watched = watched_stream() is not None  # then a bar stands where the name will be
     print("" if watched else f"{path.stem:24}", end="", flush=True)
@@ -148,11 +147,8 @@ def index_notes(
 ) -> dict[str, str]:
     """What the index says beside each notebook.
 
-    Args:
-        there: stems of the notebooks that have a page, of this run or of an earlier one.
-        chapters: all notebooks of this run.
-        ended: what there is to say of those that ran, by stem.
-        running: stem of the one that runs now.
+    there: stems of those that have a page, of this run or of an earlier one; ended: what there is
+    to say of those that ran, by stem; running: stem of the one that runs now.
     """
     notes = dict(ended)
     for stem in (chapter.stem for chapter in chapters if chapter.stem not in ended):
@@ -247,20 +243,20 @@ def write_clean(notebook: nbformat.NotebookNode, path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def headlines(found: dict) -> list[tuple[str, str]]:
+def headlines(measured: dict) -> list[tuple[str, str]]:
     """The numbers worth a glance, as far as this run has measured them."""
     rows = []
-    for model, values in found.get("conversion", {}).items():
+    for model, values in measured.get("conversion", {}).items():
         rows.append((f"{model}: lowest cosine, Keras to ONNX", f"{values['min_cosine']:.7f}"))
-    for model, values in found.get("extraction", {}).items():
+    for model, values in measured.get("extraction", {}).items():
         rows.append((f"{model}: photos per second", f"{values['photos_per_second']:.0f}"))
         ratio = values["ratio_to_article_loop"]
         rows.append((f"{model}: times the article's loop", f"{ratio:.1f}"))
-    for model, values in found.get("store", {}).items():
+    for model, values in measured.get("store", {}).items():
         rows.append((f"{model}: vectors in Milvus", f"{values['vectors']}"))
-    if (overlap := found.get("search", {}).get("overlap_at_10")) is not None:
+    if (overlap := measured.get("search", {}).get("overlap_at_10")) is not None:
         rows.append(("of ten results, both models share", f"{10 * overlap:.1f}"))
-    for model, values in found.get("evaluation", {}).items():
+    for model, values in measured.get("evaluation", {}).items():
         if isinstance(values, dict) and "ndcg@10" in values:
             low, high = values["ndcg@10_ci"]
             score = f"{values['ndcg@10']:.3f} (95 %: {low:.3f} to {high:.3f})"

@@ -44,7 +44,7 @@ def fault_tests() -> list[str]:
 
 def table(records: Sequence[dict[str, str]], tests: Sequence[str]) -> str:
     """The records as a table in Markdown, in the order of the tests."""
-    return HEAD + "".join(map(row, sorted(records, key=lambda one: tests.index(one["test"]))))
+    return HEAD + "".join(map(row, sorted(records, key=lambda record: tests.index(record["test"]))))
 
 
 def row(record: dict[str, str]) -> str:

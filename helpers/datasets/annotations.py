@@ -332,10 +332,10 @@ def _roots(name: str) -> list[str]:
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
     """Key → value; None where a key has several."""
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     for key, value in pairs:
-        found[key] = None if key in found else value
-    return found
+        values[key] = None if key in values else value
+    return values
 
 
 def _fold(name: str) -> str:

@@ -145,16 +145,8 @@ def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
             walked.add(target)
             waiting.append((path, target, why))
         parent, parent_real, why = waiting.pop()
-        try:
-            entries = list(os.scandir(parent))
-        except OSError as error:
-            if parent == folder:
-                raise TutorialError(
-                    f"The folder {display_path(folder)!r} cannot be read: {error.strerror}; change "
-                    "its permissions or set DATASET to another folder."
-                ) from error
-            left_out.append((parent, f"in a folder that cannot be read: {error.strerror}"))
-            continue
+        entries, problem = _entries(parent, parent == folder)
+        left_out += [(parent, problem)] if problem else []
         for entry in entries:
             path, is_link = Path(entry.path), entry.is_symlink()
             is_folder = path.is_dir() if is_link else entry.is_dir()  # of a loop only Path says no
@@ -173,6 +165,19 @@ def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
             else:
                 files.append(path.relative_to(folder).as_posix())
     return sorted(files), _without_link_targets(folder, files, left_out)
+
+
+def _entries(folder: Path, is_top: bool) -> tuple[list[os.DirEntry], str]:
+    """What lies in a folder; or why it cannot be read, which ends everything for the top one."""
+    try:
+        return list(os.scandir(folder)), ""
+    except OSError as error:
+        if is_top:
+            raise TutorialError(
+                f"The folder {display_path(folder)!r} cannot be read: {error.strerror}; change "
+                "its permissions or set DATASET to another folder."
+            ) from error
+        return [], f"in a folder that cannot be read: {error.strerror}"
 
 
 def _without_link_targets(

@@ -160,7 +160,7 @@ class ImageDataset:
     @cached_property
     def reasons(self) -> dict[str, int]:
         """Why something was left out → how often, the most frequent reason first."""
-        return dict(Counter(_kind(reason) for _, reason in self.skipped).most_common())
+        return {reason: len(names) for reason, names in by_reason(self.skipped).items()}
 
     def annotations(self, image_id: int) -> list[Annotation]:
         """The objects outlined in a photo; none in a plain folder. KeyError for an unknown id."""
@@ -179,14 +179,15 @@ class ImageDataset:
 
 def summary(skipped: Sequence[tuple[Path, str]]) -> str:
     """What is left out: one name, number and reason, the most frequent reason first."""
-    first = {_kind(reason): path.name for path, reason in reversed(skipped)}
-    counts = Counter(_kind(reason) for _, reason in skipped).most_common()
     return "; ".join(
-        f"{first[reason]!r}{', …' if count > 1 else ''} ({count} × {reason})"
-        for reason, count in counts
+        f"{names[0]!r}{', …' if len(names) > 1 else ''} ({len(names)} × {reason})"
+        for reason, names in by_reason(skipped).items()
     )
 
 
-def _kind(reason: str) -> str:
-    """The part of a reason that others share."""
-    return reason.partition(":")[0]
+def by_reason(skipped: Sequence[tuple[Path, str]]) -> dict[str, list[str]]:
+    """Reason up to its colon → names of what is left out for it, the most frequent reason first."""
+    names: dict[str, list[str]] = {}
+    for path, reason in skipped:
+        names.setdefault(reason.partition(":")[0], []).append(path.name)
+    return dict(sorted(names.items(), key=lambda item: -len(item[1])))

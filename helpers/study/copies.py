@@ -35,32 +35,28 @@ def write_copies(paths: Sequence[Path]) -> list[Path]:
 
     They live as long as this process. Raises TutorialError for a photo that cannot be read.
     """
-    written = []
+    files = []
     for path in paths:
         photo = open_photo(path)
         for kind, change in COPIES.items():
-            written.append(scratch(f"copy-{len(written)}.jpg"))
-            change(photo).save(written[-1], quality=40 if "JPEG" in kind else 95)
-    return written
+            files.append(scratch(f"copy-{len(files)}.jpg"))
+            change(photo).save(files[-1], quality=40 if "JPEG" in kind else 95)
+    return files
 
 
 def threshold_table(same: np.ndarray, different: np.ndarray) -> pd.DataFrame:
     """What each threshold finds, and how much of it is wrong.
 
-    Args:
-        same: distances of copies to their originals, float [copies].
-        different: distances of copies to other photos, float [pairs].
-
-    Returns:
-        One row per distance, ascending, to a quarter beyond the farthest copy, as a threshold:
-        `distance`; `precision`, the share of copies among the pairs that are not farther;
-        `recall`, the share of copies that are not; and `f1`, the harmonic mean of both (van
-        Rijsbergen, "Information Retrieval", 1979, chapter 7).
+    same: distances of copies to their originals, float [copies]; different: of copies to other
+    photos, float [pairs]. Returns one row per distance, ascending, to a quarter beyond the farthest
+    copy, as a threshold: `distance`; `precision`, the share of copies among the pairs that are not
+    farther; `recall`, the share of copies that are not; and `f1`, the harmonic mean of both (van
+    Rijsbergen, "Information Retrieval", 1979, chapter 7).
     """
     distance = np.unique(np.concatenate([same, different[different <= 1.25 * same.max()]]))
-    found = np.searchsorted(np.sort(same), distance, side="right")
+    right = np.searchsorted(np.sort(same), distance, side="right")  # [thresholds]
     wrong = np.searchsorted(np.sort(different), distance, side="right")
-    table = pd.DataFrame({"distance": distance, "precision": found / (found + wrong)})
-    table["recall"] = found / len(same)
-    table["f1"] = 2 * found / (found + wrong + len(same))
+    table = pd.DataFrame({"distance": distance, "precision": right / (right + wrong)})
+    table["recall"] = right / len(same)
+    table["f1"] = 2 * right / (right + wrong + len(same))
     return table

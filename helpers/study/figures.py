@@ -27,11 +27,9 @@ OUTLINE = [withStroke(linewidth=2, foreground="black")]
 def intervals(tables: Mapping[str, pd.DataFrame], xlabel: str, zero: bool = False) -> Figure:
     """Means with their intervals: a row per thing measured, in it a mark per system.
 
-    Args:
-        tables: per system what `evaluation.intervals` or `evaluation.compare` returns, with the
-            same rows; "" is no system's name.
-        xlabel: what is measured.
-        zero: these are differences: a line marks 0, and a mark is hollow where 0 is inside.
+    tables: per system what `evaluation.intervals` or `evaluation.compare` returns, with the same
+    rows; "" is no system's name. With `zero` these are differences: a line marks 0, and a mark is
+    hollow where 0 is inside.
     """
     rows = next(iter(tables.values())).index
     height = 1.2 + len(rows) * (0.2 + 0.16 * len(tables))
@@ -64,9 +62,7 @@ def intervals(tables: Mapping[str, pd.DataFrame], xlabel: str, zero: bool = Fals
 def category_bars(tables: Mapping[str, pd.DataFrame], metric: str) -> Figure:
     """One metric per category and model; the MOST_CATEGORIES with the most queries, those first.
 
-    Args:
-        tables: per model what `evaluation.per_category` returns.
-        metric: the metric's name, for the axis.
+    tables: per model what `evaluation.per_category` returns.
     """
     first = next(iter(tables.values()))
     kinds = list(first.index[:MOST_CATEGORIES])
@@ -93,10 +89,8 @@ def recipe_maps(
 ) -> Figure:
     """One heat map per model: resize and shape in rows, input size and pooling in columns.
 
-    Args:
-        means: per model the mean metric of every recipe, indexed as `recipes.label` names them.
-        marks: per model what to outline, such as `{"article": recipe}`; at most three.
-        metric: the metric's name, for the colour bar, which all maps share.
+    means: per model the mean metric of every recipe, indexed as `recipes.label` names them; marks:
+    per model what to outline, such as `{"article": recipe}`, at most three.
     """
     figure = Figure(figsize=(10, 3.5 * len(means) + 0.6), layout="constrained")
     panels = figure.subplots(len(means), 1, squeeze=False)[:, 0]
@@ -135,10 +129,8 @@ def cost(
 ) -> Figure:
     """What quality costs: arithmetic per photo against a metric, a point per recipe.
 
-    Args:
-        points: per model a row per recipe with `gflop` and the metric's mean, `quality`.
-        marks: per model the points to name, such as `{"article": (gflop, quality)}`.
-        metric: the metric's name, for the axis.
+    points: per model a row per recipe with `gflop` and the metric's mean, `quality`; marks: per
+    model the points to name, such as `{"article": (gflop, quality)}`.
     """
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -155,13 +147,10 @@ def cost(
 
 
 def weight_bands(bands: Mapping[str, pd.DataFrame], base: str, metric: str) -> Figure:
-    """What a second model's weight adds to the first: a line and its band per second model.
+    """What a second model's weight adds to the first, `base`: a line and its band per second model.
 
-    Args:
-        bands: per second model `evaluation.intervals` of the differences to the first alone, a
-            row per weight.
-        base: the first model, which weight 0 leaves alone.
-        metric: the metric's name, for the axis.
+    bands: per second model `evaluation.intervals` of the differences to `base` alone, a row per
+    weight.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
@@ -180,11 +169,9 @@ def weight_bands(bands: Mapping[str, pd.DataFrame], base: str, metric: str) -> F
 def ladder(rungs: pd.DataFrame, metric: str) -> Figure:
     """From the article's search to the best one: a rung per row, with its interval and its cost.
 
-    Args:
-        rungs: from the lowest to the highest; index: what is searched with; columns `mean`,
-            `low`, `high` of the metric, `gflop` per photo, and `model`, whose colour the rung has
-            ("" where there are several).
-        metric: the metric's name, for the axis.
+    rungs: from the lowest to the highest; index: what is searched with; columns `mean`, `low`,
+    `high` of the metric, `gflop` per photo, and `model`, whose colour the rung has ("" where there
+    are several).
     """
     figure = Figure(figsize=(9, 0.36 * len(rungs) + 1), layout="constrained")
     axes = figure.subplots()
@@ -215,42 +202,18 @@ def match_maps(
 ) -> Figure:
     """Where similarities come from: photos under their heat maps, one row per model, one scale.
 
-    Args:
-        matches: per model one entry for each column: what the network sees of a photo, uint8
-            [height, width, 3], and its map float [h, w], which adds up to the cosine. The cell
-            that holds most of it says how much.
-        titles: names of the columns.
+    matches: per model one entry for each column: what the network sees of a photo, uint8 [height,
+    width, 3], and its map float [h, w], which adds up to the cosine; titles: of the columns.
     """
-    shares = {
-        model: [places / max(places.sum(), 1e-12) for _, places in row]
-        for model, row in matches.items()
-    }
-    top = max(share.max() for row in shares.values() for share in row)
+    top = max(_share(places).max() for row in matches.values() for _, places in row)
     norm = PowerNorm(0.5, 0, top)  # a root, so that cells below a tenth of the largest are seen
     figure = Figure(
         figsize=(2.3 * len(titles) + 1.2, 2.2 * len(matches)), layout="constrained", dpi=80
     )
     grid = figure.subplots(len(matches), len(titles), squeeze=False)
     for number, (panels, (model, row)) in enumerate(zip(grid, matches.items(), strict=True)):
-        for axes, title, (pixels, places), share in zip(
-            panels, titles, row, shares[model], strict=True
-        ):
-            grey = Image.fromarray(pixels).convert("L")
-            width, height = grey.size
-            axes.imshow(grey, cmap="gray", vmin=-60, vmax=280)
-            axes.imshow(
-                share, cmap="plasma", norm=norm, alpha=0.85 * np.sqrt(np.clip(share / top, 0, 1)),
-                extent=(0, width, height, 0), interpolation="nearest",
-            )  # fmt: skip
-            at = np.array(np.unravel_index(share.argmax(), share.shape))
-            y, x = (at + 0.5) / share.shape * (height, width)
-            axes.text(
-                x, y, f"{share.max():.0%}", ha="center", va="center", fontsize=9, weight="bold",
-                color="white", path_effects=OUTLINE,
-            )  # fmt: skip
-            axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
-            axes.grid(visible=False)
-            axes.spines[:].set_visible(False)
+        for axes, title, (pixels, places) in zip(panels, titles, row, strict=True):
+            _heat(axes, pixels, _share(places), norm)
             axes.set_title(f"{title}\n" * (number == 0) + f"cosine {places.sum():.2f}", size=9)
         shade = colour(model.partition("\n")[0], number)
         panels[0].set_ylabel(model, color=shade, weight="bold", size=9)
@@ -259,6 +222,30 @@ def match_maps(
         scale, ax=grid, shrink=0.8, label="share of the similarity", format=PercentFormatter(1, 0)
     )
     return figure
+
+
+def _share(places: np.ndarray) -> np.ndarray:
+    """Each cell's share of a similarity map [h, w]."""
+    return places / max(places.sum(), 1e-12)
+
+
+def _heat(axes: Axes, pixels: np.ndarray, share: np.ndarray, norm: PowerNorm) -> None:
+    """A photo in grey under its heat map, whose largest cell says how much it holds."""
+    height, width = pixels.shape[:2]
+    axes.imshow(Image.fromarray(pixels).convert("L"), cmap="gray", vmin=-60, vmax=280)
+    axes.imshow(
+        share, cmap="plasma", norm=norm, alpha=0.85 * np.sqrt(np.clip(share / norm.vmax, 0, 1)),
+        extent=(0, width, height, 0), interpolation="nearest",
+    )  # fmt: skip
+    cell = np.array(np.unravel_index(share.argmax(), share.shape))
+    y, x = (cell + 0.5) / share.shape * (height, width)
+    axes.text(
+        x, y, f"{share.max():.0%}", ha="center", va="center", fontsize=9, weight="bold",
+        color="white", path_effects=OUTLINE,
+    )  # fmt: skip
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
 
 
 def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
@@ -278,14 +265,9 @@ def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
             place = order.index(name)
             shade, marker = CYCLE[place % len(CYCLE)], "osD^vPX"[place % 7]
             axes.plot(line["vectors"], line["p50_ms"], color=shade, linewidth=1.5)
-            for found, full in ((line["recall"] >= 0.95, True), (line["recall"] < 0.95, False)):
-                axes.plot(
-                    *(line.loc[found, column] for column in ("vectors", "p50_ms")),
-                    linestyle="none",
-                    marker=marker,
-                    color=shade,
-                    markerfacecolor=shade if full else "white",
-                )
+            for part, fill in ((line["recall"] >= 0.95, shade), (line["recall"] < 0.95, "white")):
+                points = line[part]
+                axes.plot(points["vectors"], points["p50_ms"], marker, color=shade, mfc=fill)
             last = line.iloc[-1]
             ends.append((last["p50_ms"], f"{name}, {last['recall']:.1%}", shade))
         axes.set(xscale="log", yscale="log", title=server, xlabel="vectors stored")
@@ -304,18 +286,15 @@ def index_choice(studies: Mapping[str, pd.DataFrame]) -> Figure:
 def quality_per_second(points: pd.DataFrame, metric: str) -> Figure:
     """Quality against speed, and against arithmetic: a point per model and variant.
 
-    Args:
-        points: one row each: `model`, `variant`, `photos_per_s`, `gflop` (per photo) and the
-            metric's mean.
-        metric: the name of its column.
+    points: one row each, with `model`, `variant`, `photos_per_s`, `gflop` (per photo) and, in the
+    column `metric`, its mean.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     labels = ("photos per second, decoding included", "GFLOP per photo")
-    variants = list(dict.fromkeys(points["variant"]))
     styles = {
-        variant: {"marker": "o^"[variant.startswith("recommended")], "hollow": "int8" in variant}
-        for variant in variants
+        variant: ("o^"[variant.startswith("recommended")], "int8" in variant)  # marker, hollow
+        for variant in dict.fromkeys(points["variant"])
     }
     for axes, column, label in zip(panels, ("photos_per_s", "gflop"), labels, strict=True):
         for number, (title, mine) in enumerate(points.groupby("model", sort=False)):
@@ -323,20 +302,19 @@ def quality_per_second(points: pd.DataFrame, metric: str) -> Figure:
             for _, pair in mine.groupby(mine["variant"].str.split().str[0]):
                 axes.plot(pair[column], pair[metric], color=shade, lw=1, alpha=0.5)
             for variant, x, y in mine[["variant", column, metric]].itertuples(index=False):
-                style = styles[variant]
-                axes.plot(x, y, style["marker"], color=shade, ms=9,
-                          mfc="white" if style["hollow"] else shade)  # fmt: skip
+                marker, hollow = styles[variant]
+                axes.plot(x, y, marker, color=shade, ms=9, mfc="white" if hollow else shade)
         axes.set(xscale="log", xlabel=label)
         axes.margins(y=0.1)
         plain_ticks(axes.xaxis, points[column])
-    panels[0].set_ylabel(metric)
+    first = panels[0]
+    first.set_ylabel(metric)
     for number, title in enumerate(dict.fromkeys(points["model"])):
-        panels[0].plot([], [], color=colour(title, number), lw=4, label=title)
-    for variant, style in styles.items():
-        panels[0].plot([], [], style["marker"], color="black", label=variant,
-                       mfc="white" if style["hollow"] else "black")  # fmt: skip
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4)
+        first.plot([], [], color=colour(title, number), lw=4, label=title)
+    for variant, (marker, hollow) in styles.items():
+        fill = "white" if hollow else "black"
+        first.plot([], [], marker, color="black", label=variant, mfc=fill)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -6,13 +6,14 @@ may differ between routes. Photos are named by any integer ids: Milvus' or galle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from helpers import evaluation
 from helpers.evaluation import rank_exact
 from helpers.settings import TutorialError
 
@@ -123,13 +124,11 @@ def whiten(embeddings: np.ndarray, dimensions: int = 128, power: float = 0.5) ->
     return normalize(scaled).astype(np.float32)
 
 
-def expand_queries(
-    gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3, power: float = 3
-) -> np.ndarray:
+def expand_queries(gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3) -> np.ndarray:
     """Queries that ask with their nearest photos, too: float32 [q, d], unit length.
 
     gallery: [photos, d], unit rows; rows: int [q], the photos that ask. To each its `neighbours`
-    nearest other photos are added with weight cosine^power, negative cosines as 0: α-query
+    nearest other photos are added with weight cosine³, negative cosines as 0: α-query
     expansion of Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human
     annotation", 2019. It costs a second search and no pass through a network.
     """
@@ -138,7 +137,7 @@ def expand_queries(
     expanded = queries.copy()
     for column in nearest.T:
         neighbour = np.asarray(gallery[column], np.float64)  # [q, d]
-        weight = np.maximum((queries * neighbour).sum(axis=1, keepdims=True), 0) ** power  # [q, 1]
+        weight = np.maximum((queries * neighbour).sum(axis=1, keepdims=True), 0) ** 3  # [q, 1]
         expanded += weight * neighbour
     return normalize(expanded).astype(np.float32)
 
@@ -161,6 +160,32 @@ def shared_results(
         of_a, of_b = retrieved & kind
         shares.append(float(2 * (of_a & of_b).sum() / max(1, of_a.sum() + of_b.sum())))
     return shares[0], shares[1]
+
+
+def results_section(
+    metric: str,
+    names: Iterable[str],
+    steps: Mapping[str, Mapping[str, np.ndarray]],
+    added: Mapping[str, pd.DataFrame],
+    ways: Mapping[str, Mapping[str, np.ndarray]],
+    gains: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+) -> dict:
+    """Section `fusion` of results.json: per model its steps, per combination its ways, the tables.
+
+    names: of the models, in the order of `steps`; steps: per model title and step the metric of
+    every query; added: per title what `evaluation.compare` says of the steps; ways: per combination
+    and way the metric of every query; gains: what it says of each combination, in their order.
+    """
+    found: dict = {"combinations": {}}
+    for name, (title, of_steps) in zip(names, steps.items(), strict=True):
+        found[name] = {"steps": {}, "gain": added[title].to_dict("index")}
+        for step, mean, low, high in evaluation.intervals(of_steps).itertuples():
+            found[name]["steps"][step] = {metric: mean, f"{metric}_ci": [low, high]}
+    for (name, of_ways), gain in zip(ways.items(), gains.to_dict("records"), strict=True):
+        means = pd.DataFrame(of_ways).mean().to_dict()
+        found["combinations"][name] = {metric: means, f"{metric}_gain": gain}
+    return found | {name: table.to_dict("index") for name, table in tables.items()}
 
 
 def _best_sums(

@@ -21,12 +21,13 @@ from helpers.files import written_whole
 from helpers.progress import track
 from helpers.services import answering, running_services
 from helpers.settings import TutorialError, load_settings
-from helpers.vector_store import INDEX_TYPES, add_index, index_parameters
+from helpers.vector_store import INDEX_TYPES, create_index, index_parameters
 
 EXACT = "exact (NumPy)"
 COLLECTION = f"index_study_{os.getpid()}"  # two notebooks may measure at once
 INSERT_ROWS = 2500
 WARM_UP = 10
+QUERIES = 100
 DEPTH = 10  # results per query
 INDEX_SECONDS = 1800
 
@@ -100,30 +101,24 @@ def study(
     sizes: Sequence[int],
     index_types: Sequence[str],
     *,
-    queries: int = 100,
     server_pid: int | None = None,
 ) -> pd.DataFrame:
     """Build each index at each size, search it, and compare with exact search.
 
-    Args:
-        client: of the server to study; a collection of this process's own is made and dropped.
-        vectors: float32 [n, d], unit rows. Where a size exceeds n, the rest are jittered copies.
-        sizes: numbers of vectors.
-        index_types: some of `known_index_types(client)`.
-        queries: how many further jittered copies, none of them stored, are asked one at a time.
-        server_pid: the server's process on this machine; the embedded one is known.
+    In a collection of this process's own, dropped at the end. vectors: float32 [n, d], unit rows;
+    where a size exceeds n, the rest are jittered copies. 100 more of these, none of them stored,
+    are asked one at a time. index_types: some of `known_index_types(client)`; server_pid: the
+    server's process on this machine; the embedded one is known.
 
-    Returns:
-        One row per size and index, and one per size for exact search in this process. Columns:
-        `index`, `vectors`, `insert_s`, `build_s`, `load_s`, `p50_ms`, `p95_ms`, `recall` (share of
-        results no farther than the last exact neighbour), `megabytes` (by `bytes_per_vector`) and
-        `server_mb` (its resident memory once loaded; missing where its process is not known).
-
-    Raises TutorialError where the server refuses an index or does not answer.
+    Returns one row per size and index, and one per size for exact search in this process. Columns:
+    `index`, `vectors`, `insert_s`, `build_s`, `load_s`, `p50_ms`, `p95_ms`, `recall` (share of
+    results no farther than the last exact neighbour), `megabytes` (by `bytes_per_vector`) and
+    `server_mb` (its resident memory once loaded; missing where its process is not known). Raises
+    TutorialError where the server refuses an index or does not answer.
     """
     if server_pid is None and not load_settings().milvus_uri:
         server_pid = {service.name: service.pid for service in running_services()}.get("milvus")
-    made = jittered(vectors, max(sizes) + queries)  # [max(sizes) + queries, d]
+    made = jittered(vectors, max(sizes) + QUERIES)  # [max(sizes) + QUERIES, d]
     asked = made[max(sizes) :]
     runs = [(size, index_type) for size in sizes for index_type in (EXACT, *index_types)]
     bar = track(runs, total=len(runs), unit="indexes", label="study")
@@ -256,10 +251,8 @@ def _build_costs(client: MilvusClient, vectors: np.ndarray, index_type: str) -> 
 
 def _build(client: MilvusClient, index_type: str, rows: int) -> None:
     """Build the index and wait until it covers every row."""
-    index = client.prepare_index_params()
     build, _ = index_parameters(index_type, rows)
-    add_index(index, "vector", index_type, build)
-    client.create_index(COLLECTION, index, sync=False)  # else it sleeps half a second
+    create_index(client, COLLECTION, index_type, build)
     deadline = time.monotonic() + INDEX_SECONDS
     while (state := client.describe_index(COLLECTION, "vector"))["indexed_rows"] < rows:
         if time.monotonic() > deadline:

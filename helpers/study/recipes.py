@@ -45,10 +45,7 @@ def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np
     """Vectors of `paths` under `recipe`, from a file made for another recipe of this network.
 
     One pass over the network serves all three poolings: they are computed from the file's
-    `feature_map` and cached together.
-
-    Returns:
-        float32 [len(paths), d], unit length.
+    `feature_map` and cached together. Returns float32 [len(paths), d], unit length.
     """
     about = contract(onnx_path)
     preparation = recipe.description()
@@ -60,18 +57,18 @@ def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np
         key=hashlib.sha256(key.encode()).hexdigest(),
         dimension=len(POOLINGS) * dimension,
         preparation=recipe.preparation,
-        load=lambda threads: functools.partial(pooled_ways, open_session(onnx_path, threads)),
+        load=lambda threads: functools.partial(unit_poolings, open_session(onnx_path, threads)),
     )
     [rows] = cached_vectors([all_poolings], paths)
     start = POOLINGS.index(pooling) * dimension
     return rows[:, start : start + dimension]
 
 
-def pooled_ways(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
+def unit_poolings(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
     """float32 [n, 3 d]: the unit vectors of all POOLINGS, one after another."""
-    [maps] = session.run(["feature_map"], {"image": pixels})
-    ways = [normalize([pool(one, pooling) for one in maps]) for pooling in POOLINGS]
-    return np.hstack(ways).astype(np.float32)
+    [maps] = session.run(["feature_map"], {"image": pixels})  # [n, h, w, d]
+    poolings = [normalize([pool(cells, pooling) for cells in maps]) for pooling in POOLINGS]
+    return np.hstack(poolings).astype(np.float32)
 
 
 def label(recipe: Recipe) -> tuple[str, str, int, str]:
@@ -88,8 +85,7 @@ def study_path(dataset: ImageDataset) -> Path:
 def load_study(path: Path = MEASURED) -> dict:
     """A study as `measure` in `tools/measure_recipes.py` made it; the committed one by default.
 
-    Raises:
-        TutorialError: there is no such file, or it holds something else.
+    Raises TutorialError where there is no such file, or it holds something else.
     """
     try:
         study = json.loads(path.read_text(encoding="utf-8"))
@@ -106,18 +102,19 @@ def studies(dataset: ImageDataset) -> list[dict]:
     One that was measured on other photos or weights than there are now is left out, with a line
     that says so.
     """
-    found, path = [load_study()], study_path(dataset)
-    if path.exists():
-        own = load_study(path)
-        weights = {name: network["weights_sha256"] for name, network in own["networks"].items()}
-        same = own["dataset"].get("ids_sha256") == results.about(dataset)["ids_sha256"]
-        if same and weights == {name: each.weights_sha256 for name, each in NETWORKS.items()}:
-            return [*found, own]
-        print(
-            f"{display_path(path)} was measured on other photos or networks than these: "
-            "`make recipes` measures it again."
-        )
-    return found
+    committed, path = load_study(), study_path(dataset)
+    if not path.exists():
+        return [committed]
+    own = load_study(path)
+    measured = {name: network["weights_sha256"] for name, network in own["networks"].items()}
+    same_photos = own["dataset"].get("ids_sha256") == results.about(dataset)["ids_sha256"]
+    if same_photos and measured == {name: net.weights_sha256 for name, net in NETWORKS.items()}:
+        return [committed, own]
+    print(
+        f"{display_path(path)} was measured on other photos or networks than these: "
+        "`make recipes` measures it again."
+    )
+    return [committed]
 
 
 def describe(study: dict) -> str:
@@ -132,8 +129,7 @@ def describe(study: dict) -> str:
 def scores(study: dict, name: str) -> pd.DataFrame:
     """A network's scores: float64 [queries, recipes], columns as `label` names the recipes.
 
-    Raises:
-        TutorialError: the study has no such network.
+    Raises TutorialError where the study has no such network.
     """
     if name not in study["networks"]:
         raise TutorialError(

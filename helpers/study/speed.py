@@ -78,8 +78,8 @@ def pipelines(name: str) -> dict[str, Pipeline]:
     """
     files = {variant: ensure_onnx(model) for variant, model in variants(name).items()}
     first = next(iter(files.values()))
-    found = {ARTICLE: partial(article_loop, first), "one session": partial(one_session, first)}
-    return found | {variant: partial(batches, file) for variant, file in files.items()}
+    loops = {ARTICLE: partial(article_loop, first), "one session": partial(one_session, first)}
+    return loops | {variant: partial(batches, file) for variant, file in files.items()}
 
 
 def throughput(
@@ -89,19 +89,12 @@ def throughput(
     rounds: int = 3,
     seconds: float = 2.0,
 ) -> pd.DataFrame:
-    """Photos per second of each pipeline, warmed up, taking turns.
+    """Photos per second of each pipeline, decoding included: float64 [rounds, pipelines].
 
-    Taking turns, a busy machine disturbs all alike: compare the ratios within a round.
-
-    Args:
-        pipelines: by name, or by model and name; `summary` compares with the first of each model.
-        paths: photos; a pipeline gets as many of them as it handles in about `seconds`, all at
-            most, in numbers that keep every CPU busy to the end.
-        rounds: how often each has its turn.
-        seconds: length of a turn.
-
-    Returns:
-        float64 [rounds, pipelines]: photos per second, decoding included.
+    Warmed up, they take turns, so that a busy machine disturbs all alike: compare the ratios within
+    a round. pipelines: by name, or by model and name; `summary` compares with the first of each
+    model. paths: photos; a turn has as many of them as the pipeline handles in about `seconds`, all
+    at most, in numbers that keep every CPU busy to the end.
     """
     counts, unit = {}, BATCH_SIZE * joblib.cpu_count()
     for name, pipeline in pipelines.items():
@@ -126,11 +119,10 @@ def duration(pipeline: Pipeline, paths: Sequence[Path]) -> float:
 
 
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
-    """Medians and spread of what `throughput` measured.
+    """Medians and spread of what `throughput` measured, one row per pipeline.
 
-    Returns:
-        One row per pipeline: `photos_per_s` (median of the rounds), `low` and `high` (slowest and
-        fastest round), `ratio` (median of the rounds' ratios to the first pipeline).
+    `photos_per_s` is the median of the rounds, `low` and `high` the slowest and fastest round,
+    `ratio` the median of the rounds' ratios to the first pipeline.
     """
     return pd.DataFrame(
         {
@@ -142,13 +134,13 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def one_by_one_over_at_once(do: Callable[[slice], object], count: int, *, rounds: int = 3) -> float:
+def one_by_one_over_at_once(do: Callable[[slice], object], count: int) -> float:
     """How many times as long `count` calls for one item each take as one call for all of them.
 
-    `do` is given the slice of the items; the median of the rounds' ratios.
+    `do` is given the slice of the items; the median of three ratios.
     """
     ratios = []
-    for _ in range(rounds):
+    for _ in range(3):
         start = perf_counter()
         for at in range(count):
             do(slice(at, at + 1))
@@ -205,14 +197,14 @@ def paired_losses(scores: Mapping[tuple[str, str], np.ndarray]) -> dict[str, pd.
     scores: per title and variant (`article int8`) a metric of the same queries, float [queries].
     Rows as `evaluation.compare` gives them, nan for a variant that a model does not have.
     """
-    found = {}
+    losses = {}
     for title in dict.fromkeys(title for title, _ in scores):
         mine = _of(title, scores)
         pairs = [(after, before) for after, before in STEPS if {after, before} <= set(mine)]
         if pairs:
             rows = [f"{after} − {before}" for after, before in STEPS]
-            found[title] = compare(mine, pairs).reindex(rows)
-    return found
+            losses[title] = compare(mine, pairs).reindex(rows)
+    return losses
 
 
 def results_section(
@@ -230,23 +222,21 @@ def results_section(
     what INT8 changes; scores: nDCG@10 of every query, by title and variant, as is gflop, of `work`.
     """
     losses, means = paired_losses(scores), {key: float(np.mean(v)) for key, v in scores.items()}
-    found: dict = {}
+    section: dict = {}
     for model in models:
         table, title = timings.loc[model.title], model.title
-        operations = _of(title, gflop)
-        entry = found[model.name] = {
+        section[model.name] = {
             "photos_per_second": table["photos_per_s"].to_dict(),
             "ratio_to_article_loop": table["ratio"].to_dict(),
-            "gflop_per_photo": next(iter(operations.values())),
-            "gflop_per_photo_by_variant": operations,
+            "gflop_per_photo": _of(title, gflop),
             "ndcg@10": _of(title, means),
         }
-        for measure, value in cost.get(title, {}).items():
-            if measure.startswith("overlap@"):
-                entry["int8_overlap_at_" + measure.partition("@")[2]] = value
-        if title in losses and not math.isnan(change := losses[title]["difference"].iloc[0]):
-            entry["int8_ndcg@10_difference"] = change
-    return found | {
+        if title in cost:
+            section[model.name]["int8"] = dict(cost[title])
+        if title in losses:
+            differences = losses[title]["difference"].dropna()
+            section[model.name]["ndcg@10_difference"] = differences.to_dict()
+    return section | {
         "one_by_one_over_at_once": dict(one_by_one),
         "int8_instructions": int8_instructions() or "none",
         "execution_provider": provider,

@@ -77,8 +77,8 @@ def test_a_study_goes_on_where_it_stopped(onnx_files, photos, tmp_path, monkeypa
         measure_recipes.measure(dataset, stop_at_the_third)
     assert told[0].strip().startswith("1/6  ResNet50, 224 nearest squash")
     computed = []
-    ways = recipes.pooled_ways
-    monkeypatch.setattr(recipes, "pooled_ways", lambda *args: computed.append(1) or ways(*args))
+    ways = recipes.unit_poolings
+    monkeypatch.setattr(recipes, "unit_poolings", lambda *args: computed.append(1) or ways(*args))
     study = measure_recipes.measure(dataset, told.append)
     once = len(computed)
     assert once and measure_recipes.measure(dataset, told.append) == study and len(computed) == once

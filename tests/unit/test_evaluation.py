@@ -1,5 +1,7 @@
 """Metrics against values worked out by hand and against scikit-learn; the defined edge cases."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,6 +189,18 @@ def test_queries_nobody_can_answer_score_zero_not_nan():
 def test_rankings_shorter_than_k_are_refused():
     with pytest.raises(TutorialError, match="k = 3 is not between 1 and the 2 photos"):
         ev.per_query("p", np.array([[1, 2]]), LABELS, np.array([0]), 3)
+
+
+def test_no_array_of_all_photos_by_all_photos_is_in_memory():
+    photos = 3000
+    labels = random_labels(np.random.default_rng(3), photos)
+    queries = ev.query_rows(labels)
+    tracemalloc.start()
+    rankings = ev.random_rankings(queries, photos, 10)
+    ev.evaluate(rankings, labels, queries)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < photos**2 * 4 / 2  # of float32; twenty thousand photos would need 1.6 GB
 
 
 def test_per_category_by_hand():

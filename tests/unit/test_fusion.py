@@ -1,13 +1,14 @@
 """Fusion against values worked out by hand and against Milvus Lite's own merge operator."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from milvus_lite.function.dataframe import DataFrame
 from milvus_lite.function.ops.merge_op import MergeOp
 from milvus_lite.function.ops.sort_op import SortOp
 from milvus_lite.function.types import ID_FIELD, SCORE_FIELD
 
-from helpers import TutorialError
+from helpers import TutorialError, evaluation
 from helpers.study import fusion
 
 
@@ -155,13 +156,6 @@ def test_an_expanded_query_by_hand():
     for neighbours in (1, 3):
         [found] = fusion.expand_queries(gallery, asked, neighbours)
         np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
-    [mean] = fusion.expand_queries(gallery, asked, 1, power=0)
-    np.testing.assert_allclose(mean, unit_sum([1, 0], [root, root]), atol=1e-6)
-
-
-def unit_sum(*vectors):
-    total = np.sum(vectors, axis=0)
-    return total / np.linalg.norm(total)
 
 
 def test_shared_right_and_wrong_results_by_hand():
@@ -170,3 +164,21 @@ def test_shared_right_and_wrong_results_by_hand():
     assert fusion.shared_results(a, b, binary, 3) == pytest.approx((2 / 3, 2 / 3))
     assert fusion.shared_results(a, b, binary, 2) == pytest.approx((2 / 3, 0))
     assert fusion.shared_results(a, a, binary, 1) == (1, 0)
+
+
+def test_the_section_names_every_model_step_and_combination():
+    plain, better = np.array([0.0, 0.5, 0.5]), np.array([0.5, 0.5, 1.0])
+    steps = {"A": {"as it is": plain, "centred": better}}
+    added = {"A": evaluation.compare(steps["A"], "as it is")}
+    ways = {"A + B": {"best alone": plain, "concatenated": better}}
+    gains = evaluation.compare({"A + B": better, "A": plain}, [("A + B", "A")])
+    ladder = pd.DataFrame({"mean": [0.5]}, index=["A, article"])
+    found = fusion.results_section("ndcg@10", ["a"], steps, added, ways, gains, {"ladder": ladder})
+    centred = found["a"]["steps"]["centred"]
+    assert centred["ndcg@10"] == pytest.approx(2 / 3)
+    assert centred["ndcg@10_ci"][0] < centred["ndcg@10"] < centred["ndcg@10_ci"][1]
+    assert found["a"]["gain"]["centred − as it is"]["difference"] == pytest.approx(1 / 3)
+    combined = found["combinations"]["A + B"]
+    assert combined["ndcg@10"] == pytest.approx({"best alone": 1 / 3, "concatenated": 2 / 3})
+    assert combined["ndcg@10_gain"]["difference"] == pytest.approx(1 / 3)
+    assert found["ladder"] == {"A, article": {"mean": 0.5}}

@@ -29,7 +29,7 @@ def test_every_index_is_built_and_finds_the_neighbours(services):
     client = connect_milvus()
     types = indexes.known_index_types(client)
     assert types == list(vector_store.INDEX_TYPES)
-    table = indexes.study(client, REAL, [200], types, queries=20)
+    table = indexes.study(client, REAL, [200], types)
     assert table["index"].tolist() == [indexes.EXACT, *types]
     exact = table[table["index"].isin([indexes.EXACT, "FLAT"])]
     assert exact["recall"].tolist() == [1.0, 1.0]
@@ -44,7 +44,7 @@ def test_a_server_that_went_away_is_not_taken_for_one_without_indexes(monkeypatc
     stop_services()
     for ask in (
         lambda: indexes.known_index_types(client),
-        lambda: indexes.study(client, REAL, [50], ["FLAT"], queries=5),
+        lambda: indexes.study(client, REAL, [50], ["FLAT"]),
     ):
         with pytest.raises(TutorialError, match="The embedded milvus failed"):
             ask()
@@ -52,4 +52,4 @@ def test_a_server_that_went_away_is_not_taken_for_one_without_indexes(monkeypatc
 
 def test_an_index_the_server_does_not_take_is_named(services):
     with pytest.raises(TutorialError, match="NO_SUCH"):
-        indexes.study(connect_milvus(), REAL, [50], ["NO_SUCH"], queries=5)
+        indexes.study(connect_milvus(), REAL, [50], ["NO_SUCH"])

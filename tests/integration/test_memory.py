@@ -1,5 +1,8 @@
-"""A bulk search makes the embedded Milvus allocate no more than a laptop has to spare."""
+"""Searching and converting allocate no more than a laptop has to spare."""
 
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +70,10 @@ def test_rows_that_are_not_indexed_yet_are_searched_within_it_too(clean_settings
     found = vector_store.search(client, "late", vectors[:50], 1)
     assert [hits[0].id for hits in found] == list(range(50))
     assert peak_mb(server.pid) - before < MOST_MB
+
+
+def test_resnet50_is_converted_in_less_memory_than_a_laptop_has(clean_settings):
+    """tf2onnx takes 8.3 GB where it keeps a copy of the graph before each optimization."""
+    code = "from helpers.conversion import onnx_model; onnx_model('resnet50')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert 1e6 < resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 6e6  # kilobytes
