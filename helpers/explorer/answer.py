@@ -193,6 +193,38 @@ def in_metric(squared_distances: Sequence[float], metric: str) -> np.ndarray:
     return distances if metric == "L2" else 1 - distances / 2
 
 
+def score_line(result: Result, row: str, metric: str) -> tuple[str, str]:
+    """Rank and score, as they stand under a photo, and what the score means.
+
+    row: `a`, `b` or `combined`; metric: the one that was chosen.
+    """
+    _, sign, meaning = METRICS[metric]
+    if row == "combined":
+        sign, meaning = "Σ", "Weighted sum of both models' normalised scores, 0 to 1"
+    return f"{result.hit.rank} · {sign} {result.score:.3f}", meaning
+
+
+def rank_line(result: Result, row: str, count: int) -> tuple[str, str]:
+    """Where else the photo stands: ▲ if this row ranks it higher than the other; and in words.
+
+    row: `a`, `b` or `combined`; count: results in each row.
+    """
+    if row == "combined":
+        places = [rank or f"beyond {DEPTH}" for rank in result.elsewhere]
+        return f"A {places[0]}, B {places[1]}", "Its rank with each model alone"
+    [there], other = result.elsewhere, "B" if row == "a" else "A"
+    if there is None:
+        return f"new, beyond {DEPTH} there", f"Not among the first {DEPTH} of {other}"
+    tip = f"At rank {there} with {other}"
+    if there > count:
+        return f"new, {there} there", f"{tip}: not in its row"
+    higher = there - result.hit.rank
+    if not higher:
+        return "= same rank", tip
+    sign, word = ("▲", "higher") if higher > 0 else ("▼", "lower")
+    return f"{sign} {abs(higher)}", f"{tip}: {abs(higher)} {word} here"
+
+
 def _countable(dataset: ImageDataset, choice: Choice) -> tuple[int, str]:
     """How many results there can be, and a sentence where these are fewer than asked for."""
     if choice.a == choice.b:

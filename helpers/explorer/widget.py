@@ -23,14 +23,14 @@ from helpers.conversion import onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.explorer import votes
 from helpers.explorer.answer import (
-    DEPTH,
     METRICS,
     OWN_PHOTO,
-    Answer,
     Choice,
     Result,
     Stores,
     answer,
+    rank_line,
+    score_line,
 )
 from helpers.explorer.photo_browser import (
     SIZES,
@@ -87,7 +87,6 @@ class Explorer(widgets.VBox):
         self.choice, size = _remembered.get(dataset.slug, (first, "small"))
         if self.choice.query not in dataset.records:  # a file that was dropped
             self.choice = replace(self.choice, query=first.query)
-        self.answer: Answer | None = None
         self.trail, self.place = [self.choice.query], 0
         self.seen: set[str] = set()
         self.swapped = self.was_shown = False
@@ -505,55 +504,32 @@ class Explorer(widgets.VBox):
             self._show_trail()
 
     def _about_query(self) -> list[Line]:
-        query = self.choice.query
+        query = self.shown[0].query
         name = "Your photo" if query.id == OWN_PHOTO else "Query"
         return [(name, ""), (", ".join(sorted(query.labels)), "")]
 
     def _entry(self, result: Result, row: str) -> dict:
         """A result with what there is to say of it; in blind votes that is its place."""
-        hit, labelled = result.hit, bool(self.choice.query.labels)
-        record = self.dataset.by_id[hit.id]
-        lines, classes, blind = [(str(hit.rank), "")], [], self.blind.value
+        hit, (choice, _, blind) = result.hit, self.shown
+        lines, classes = [(str(hit.rank), "")], []
         if not blind:
-            lines = [self._score(result, row), self._movement(result, row)]
-            if labelled:
+            count = len(self.results[row])
+            lines = [score_line(result, row, choice.metric), rank_line(result, row, count)]
+            if choice.query.labels:
                 shared = "✓ " + ", ".join(sorted(result.shared)) if result.shared else "✗"
                 lines.append((shared, "Categories it shares with the query"))
                 classes = ["match" if result.shared else "miss"]
         size = max(240, 8 * SIZES[self.size.value] // 5)  # sharp where it has grown
+        record = self.dataset.by_id[hit.id]
         entry = photo_entry(record, lines, size, classes=classes, silent=blind)
         return {**entry, "alt": f"Result {hit.rank}: {entry['alt']}"}
-
-    def _score(self, result: Result, row: str) -> Line:
-        _, sign, tip = METRICS[self.choice.metric]
-        if row == "combined":
-            sign, tip = "Σ", "Weighted sum of both models' normalised scores, 0 to 1"
-        return f"{result.hit.rank} · {sign} {result.score:.3f}", tip
-
-    def _movement(self, result: Result, row: str) -> Line:
-        """Where else the photo stands: ▲ if this model ranks it higher than the other does."""
-        if row == "combined":
-            places = [rank or f"beyond {DEPTH}" for rank in result.elsewhere]
-            return f"A {places[0]}, B {places[1]}", "Its rank with each model alone"
-        [there], other = result.elsewhere, "B" if row == "a" else "A"
-        if there is None:
-            return f"new, beyond {DEPTH} there", f"Not among the first {DEPTH} of {other}"
-        tip = f"At rank {there} with {other}"
-        if there > len(self.answer.a):
-            return f"new, {there} there", f"{tip}: not in its row"
-        change = there - result.hit.rank
-        if not change:
-            return "= same rank", tip
-        word = "higher" if change > 0 else "lower"
-        tip += f": {abs(change)} {word} here"
-        return f"▲ {change}" if change > 0 else f"▼ {-change}", tip
 
     def _enlarge(self, id_: str, place: str) -> None:
         """Query and result side by side, with the way to the results before and after it."""
         ids = [str(result.hit.id) for result in self.results.get(place, [])]
-        if id_ not in (*ids, self.photos.query["id"]):
+        if place != "query" and id_ not in ids:
             return  # clicked before the row changed
-        pair = [self._large(self.choice.query, self._about_query())]
+        pair = [self._large(self.shown[0].query, self._about_query())]
         about = {"place": place, "title": ""}
         if place != "query":
             number = ids.index(id_)
@@ -569,7 +545,7 @@ class Explorer(widgets.VBox):
 
     def _large(self, record: ImageRecord, lines: list[Line]) -> dict:
         """A photo for the dialog; where names could tell the models apart it has none."""
-        hidden = self.blind.value or record.id == OWN_PHOTO
+        hidden = self.shown[2] or record.id == OWN_PHOTO
         name = [] if hidden else [(display_path(record.path), str(record.path))]
         return {
             "src": photo_uri(record.path, ENLARGED),
