@@ -135,10 +135,6 @@ class Stores:
             self.differences[pair] = 1 - overlap_at_k(*rankings, depth)
         return self.differences[pair]
 
-    def forget(self) -> None:
-        """Connect anew next time, and check what is stored there."""
-        self.known.clear()
-
 
 def answer(stores: Stores, choice: Choice) -> Answer:
     """Search with both models and combine their lists.
@@ -268,7 +264,7 @@ def _search(stores: Stores, model: EmbeddingModel, choice: Choice) -> list[Hit]:
     except TutorialError as error:
         cause = error.__context__  # what `services.answering` made a sentence of
         if isinstance(cause, (MilvusException, grpc.RpcError, redis.RedisError)):
-            stores.forget()
+            stores.known.clear()  # connect anew next time, and check what is stored there
         if not _unanswered(cause):
             raise
         server = "Redis" if isinstance(cause, redis.RedisError) else "Milvus"
