@@ -1,9 +1,9 @@
 """What the notebooks import: one idea per module, each importing only from those above it.
 
-neighbours → settings → files → progress → mending → images → datasets → results,
-torch_checkpoint → weights, efficientnet → models → quantization → conversion → preprocessing →
-onnx_networks → onnx_contract → adoption → sessions, vector_cache → extraction → embedded →
-services → hits → vector_store, path_store → search → evaluation → plots → study → explorer
+neighbours → settings → files → progress → mending → images → datasets → results, weight_digests,
+torch_checkpoint → weights, efficientnet → models → quantization → conversion → adoption →
+sessions, vector_cache → extraction → embedded → services → hits → vector_store, path_store →
+search → ranking → evaluation → plots → photo_maps, search_figures → study → explorer
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -25,25 +25,16 @@ import helpers
 from helpers.files import locked, remove_leftovers, writing, written_whole
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.progress import say
-from helpers.quantization import (
-    calibration_pixels,
-    int8_advice,
-    int8_instructions,
-    quantization_key,
-    quantize,
-)
-from helpers.settings import TutorialError, display_path, load_settings
+from helpers.settings import TutorialError, display_path, last_line, load_settings
 
 if TYPE_CHECKING:
     import keras
 
 OPSET = 18
 CONVERSION = 2
-"""Goes up when our own code makes other files: then those in the build folder are made again.
-
-Until 2, another project's Keras settings could get into a file."""
+"""Goes up when our own code makes other files: then those in the build folder are made again."""
 LEAST_LIKENESS = {"fp32": 0.9999, "int8": 0.9}
-"""Between the outputs of the file and of what it was made from, on the photos of `check`."""
+"""Between the outputs of a file and of what it was made from, on the photos of `check`."""
 NO_SPACE = os.strerror(errno.ENOSPC)
 CHECKED = slice(None, None, 6)
 """Four of the crops of three photos that calibration has: enough to tell a wrong network."""
@@ -51,10 +42,9 @@ AXES = {"image": "NHWC", "embedding": "ND", "feature_map": "NhwD"}
 
 
 def onnx_model(name: str, *, preset: str = "article", precision: str = "fp32") -> Path:
-    """`ensure_onnx` for the registry entry `name`.
+    """`ensure_onnx` for the network `name`, of the registry or adopted.
 
-    Raises:
-        TutorialError: as `ensure_onnx` and `models.embedding_model`.
+    Raises TutorialError as `ensure_onnx` and `models.embedding_model` do.
     """
     return ensure_onnx(embedding_model(name, preset, precision))
 
@@ -64,10 +54,8 @@ def ensure_onnx(model: EmbeddingModel) -> Path:
 
     The file has input `image` uint8 [N, H, W, 3] (RGB, 0–255) and outputs `embedding`
     float32 [N, d] of unit length and `feature_map` float32 [N, h, w, d], and says in its metadata
-    which photo preparation it expects.
-
-    Raises:
-        TutorialError: no weights, or tf2onnx failed.
+    which photo preparation it expects. Raises TutorialError if there are no weights, tf2onnx failed
+    or the file computes something else than what it was made from.
     """
     target = onnx_path(model)
     with writing(target.parent), locked(target.with_suffix(".lock")):
@@ -92,11 +80,8 @@ def ensure_onnx(model: EmbeddingModel) -> Path:
 def convert(embedder: keras.Model, folder: Path, model: EmbeddingModel) -> Path:
     """`embedder` as SavedModel in `folder`, through tf2onnx, with its metadata in its place.
 
-    Returns:
-        The finished file, `onnx_path(model)`.
-
-    Raises:
-        TutorialError: tf2onnx failed or was killed, or the build folder cannot be written.
+    Returns the finished file, `onnx_path(model)`. Raises TutorialError if tf2onnx failed or was
+    killed, or the build folder cannot be written.
     """
     with writing(onnx_path(model).parent):
         saved_model = save_saved_model(embedder, folder)
@@ -115,30 +100,27 @@ def convert(embedder: keras.Model, folder: Path, model: EmbeddingModel) -> Path:
             "most often because memory ran out: close other notebooks and programs and run again."
         )
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise TutorialError(f"tf2onnx could not convert {model.title}: {lines[-1]}")
+        reason = last_line(done.stderr.strip() or f"it ended with code {done.returncode}")
+        raise TutorialError(f"tf2onnx could not convert {model.title}: {reason}")
     return add_metadata(converted, model, embedder)
 
 
 def quantized(model: EmbeddingModel) -> Path:
-    """The INT8 file of `model`, made from its fp32 file and calibrated on photos of nobody's query.
+    """The INT8 file of `model`, `onnx_path(model)`, made from its fp32 file."""
+    from helpers import quantization  # to convert, not to search
 
-    Returns:
-        `onnx_path(model)`, with the metadata of the fp32 file.
-    """
     source = ensure_onnx(replace(model, precision="fp32"))
     target = onnx_path(model)
     say_if_remade(target)
     say(f"{model.title}: quantizing to INT8, half a minute …")
-    if not int8_instructions():
-        say(int8_advice())
+    if not quantization.int8_instructions():
+        say(quantization.int8_advice())
     with written_whole(target) as part:
-        pixels = calibration_pixels(model.recipe)
-        quantize(source, part, pixels)
+        pixels = quantization.calibration_pixels(model.recipe)
+        quantization.quantize(source, part, pixels)
         check(model, outputs(source, pixels[CHECKED]), outputs(part, pixels[CHECKED]))
         proto = load_onnx(part)
-        about = {"calibration_sha256": quantization_key(), **properties(model)}
-        onnx.helper.set_model_props(proto, about)
+        onnx.helper.set_model_props(proto, properties(model))
         onnx.save(proto, part)
     return target
 
@@ -152,9 +134,7 @@ def work_folder(model: EmbeddingModel) -> Path:
     """An empty place for the SavedModel on its way to ONNX; `add_metadata` removes it.
 
     Each process has its own: the tf2onnx of a killed one may still be writing to that one's.
-
-    Raises:
-        TutorialError: the build folder cannot be written.
+    Raises TutorialError if the build folder cannot be written.
     """
     target = onnx_path(model)
     say_if_remade(target)
@@ -183,46 +163,37 @@ def keras_embedder(model: EmbeddingModel) -> keras.Model:
 
     standard_keras()
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    pixels = keras.ops.cast(image, "float32")
+    pixels = keras.ops.cast(image, "float32")  # [N, H, W, 3]
     if model.network.preprocessing == "lite":
         pixels = (pixels - 127) / 128
     else:
         pixels = keras.applications.imagenet_utils.preprocess_input(
             pixels, mode=model.network.preprocessing
         )
-    feature_map = model.network.build()(pixels)
-    embedding = keras.layers.UnitNormalization()(pool(feature_map, model.recipe.pooling))
+    feature_map = model.network.build()(pixels)  # [N, h, w, d]
+    embedding = keras.layers.UnitNormalization()(pooled(feature_map, model.recipe.pooling))
     return keras.Model(image, {"embedding": embedding, "feature_map": feature_map})
 
 
-def pool(feature_map, pooling: str):
+def pooled(feature_map, pooling: str):
     """One number per channel from a feature map [N, h, w, d].
 
     `gem` is the generalised mean with p = 3 (Radenović, Tolias, Chum, "Fine-tuning CNN Image
     Retrieval with No Human Annotation", 2018, eq. 3), for feature maps that are not negative.
-
-    Returns:
-        float32 [N, d].
-
-    Raises:
-        TutorialError: `pooling` is not max, average or gem.
+    Returns float32 [N, d].
     """
     from helpers.quiet_tf import keras
 
-    if pooling == "max":
-        return keras.layers.GlobalMaxPooling2D()(feature_map)
-    if pooling == "average":
-        return keras.layers.GlobalAveragePooling2D()(feature_map)
+    maximum, average = keras.layers.GlobalMaxPooling2D(), keras.layers.GlobalAveragePooling2D()
     if pooling == "gem":
-        return keras.layers.GlobalAveragePooling2D()(feature_map**3) ** (1 / 3)
-    raise TutorialError(f"No pooling {pooling!r}; there are max, average and gem.")
+        return average(feature_map**3) ** (1 / 3)
+    return {"max": maximum, "average": average}[pooling](feature_map)
 
 
 def save_saved_model(embedder: keras.Model, folder: Path) -> Path:
     """Write `embedder` as a TensorFlow SavedModel with the explicit signature `image` → outputs.
 
-    Raises:
-        OSError: the disk is full.
+    Raises OSError if the disk is full.
     """
     from helpers.quiet_tf import tf
 
@@ -249,18 +220,13 @@ def add_metadata(
 ) -> Path:
     """Check tf2onnx's output, write into it what it expects, and move it to its place in one step.
 
-    Args:
-        converted: what tf2onnx wrote, in a `work_folder`.
-        model: what it shall stand for.
-        embedder: `keras_embedder(model)`, if it is there already.
-
-    Returns:
-        The finished file, `onnx_path(model)`. The SavedModel is removed.
-
-    Raises:
-        TutorialError: tf2onnx left no file, or one that computes something else than Keras, or the
-            build folder cannot be written.
+    `converted` is what tf2onnx wrote in a `work_folder`, which is removed; `embedder`, if it is
+    there already, is `keras_embedder(model)`. Returns the finished file, `onnx_path(model)`. Raises
+    TutorialError if tf2onnx left no file, or one that computes something else than Keras, or if the
+    build folder cannot be written.
     """
+    from helpers.quantization import calibration_pixels  # to convert, not to search
+
     if not converted.exists():
         raise TutorialError(
             f"tf2onnx wrote no {display_path(converted)}; its messages above say why."
@@ -282,9 +248,12 @@ def add_metadata(
     return target
 
 
-def outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """What an ONNX file computes on the CPU for pixels uint8 [n, H, W, 3], by output."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def outputs(file: Path | bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """What an ONNX file or its content computes for pixels uint8 [n, H, W, 3], by output."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it complains about is said in errors
+    file = file if isinstance(file, bytes) else str(file)
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"image": pixels}), strict=True))
 
@@ -292,72 +261,65 @@ def outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
 def check(
     model: EmbeddingModel,
     expected: Mapping[str, np.ndarray],
-    found: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
 ) -> None:
     """Compare a new file's outputs for some photos with those of what it was made from.
 
-    Of an INT8 file only `embedding`, which is what is searched.
-
-    Raises:
-        TutorialError: an output differs too much for at least one photo, or is missing.
+    Of an INT8 file only `embedding`, which is what is searched. Raises TutorialError if an output
+    differs too much for at least one photo, or is missing.
     """
     names = ("embedding",) if model.precision == "int8" else expected
-    lowest = min(likeness(expected[name], found.get(name)) for name in names)
+    lowest = min(likeness(expected[name], actual.get(name)) for name in names)
     least = LEAST_LIKENESS[model.precision]
-    if lowest >= least:
-        return
-    if model.precision == "int8":
+    if lowest < least and model.precision == "int8":
         raise TutorialError(
             f"The INT8 ONNX file of {model.title} was not kept, because this network does not bear "
             f"INT8 well enough (a cosine of {lowest:.4f} to the vectors of its fp32 file, where "
             f'{least} is the least): use precision="fp32".'
         )
-    raise TutorialError(
-        f"The {model.precision} ONNX file of {model.title} was not kept, because it computes "
-        f"something else than what it was made from (a likeness of {lowest:.4f}, where "
-        f"{least} is the least): restart the kernel and run the notebook "
-        "from its first cell; if that does not help, delete .venv and `make run` installs the "
-        "versions that were tested."
-    )
+    if lowest < least:
+        raise TutorialError(
+            f"The fp32 ONNX file of {model.title} was not kept, because it computes something else "
+            f"than what it was made from (a likeness of {lowest:.4f}, where {least} is the least): "
+            "restart the kernel and run the notebook from its first cell; if that does not help, "
+            "delete .venv and `make run` installs the versions that were tested."
+        )
 
 
-def likeness(wanted: np.ndarray, found: np.ndarray | None) -> float:
+def likeness(expected: np.ndarray, actual: np.ndarray | None) -> float:
     """The lowest cosine between rows of the same number; less where their lengths differ too.
 
     2 a·b / (|a|² + |b|²), at most 1; 1 where both are zero; -1 for another shape and where
     either is not finite.
     """
-    if found is None or found.shape != wanted.shape:
+    if actual is None or actual.shape != expected.shape:
         return -1.0
-    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+    if not (np.isfinite(actual).all() and np.isfinite(expected).all()):
         return -1.0
-    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (wanted, found))
-    lengths = (a * a + b * b).sum(axis=1)
+    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (expected, actual))
+    lengths = (a * a + b * b).sum(axis=1)  # [N]
     alike = np.divide(2 * (a * b).sum(axis=1), lengths, out=np.ones(len(a)), where=lengths > 0)
     return float(alike.min())
 
 
 def properties(model: EmbeddingModel) -> dict[str, str]:
     """What the file says about itself in its `metadata_props`."""
-    return {
-        **model.description(),
-        "package_version": helpers.__version__,
-        "cache_key": cache_key(model),
-    }
+    about = {"package_version": helpers.__version__, "cache_key": cache_key(model)}
+    if model.precision == "int8":
+        from helpers.quantization import quantization_key
+
+        about["calibration_sha256"] = quantization_key()
+    return model.description() | about
 
 
 def cache_key(model: EmbeddingModel) -> str:
     """A digest of everything the ONNX file depends on."""
     packages = ("keras", "tf2onnx", "onnx") if model.network.build else ()
-    versions = {package: version(package) for package in packages}
-    inputs = {
-        **model.description(),
-        **versions,
-        "opset": OPSET,
-        "axes": AXES,
-        "conversion": CONVERSION,
-    }
+    inputs = model.description() | {package: version(package) for package in packages}
+    inputs |= {"opset": OPSET, "axes": AXES, "conversion": CONVERSION}
     if model.precision == "int8":
+        from helpers.quantization import quantization_key
+
         inputs["quantization"] = quantization_key()
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
@@ -368,11 +330,7 @@ def is_current(path: Path, model: EmbeddingModel) -> bool:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """The `metadata_props` of an ONNX file.
-
-    Raises:
-        TutorialError: the file is not ONNX.
-    """
+    """The `metadata_props` of an ONNX file. Raises TutorialError if it is none."""
     try:
         state = path.stat()
     except OSError as error:
@@ -390,11 +348,7 @@ def _metadata(path: Path, _changed: int, _size: int) -> dict[str, str]:
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file.
-
-    Raises:
-        TutorialError: it cannot be read.
-    """
+    """Read an ONNX file. Raises TutorialError if it cannot be read."""
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's own DecodeError has no stable home
@@ -406,8 +360,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 def inspect(path: Path) -> dict:
     """What an ONNX file holds: `opset`, `operators` (a Counter), `parameters`, `size_mb`.
 
-    Raises:
-        TutorialError: the file cannot be read.
+    Raises TutorialError if it cannot be read.
     """
     proto = load_onnx(path)
     return {
@@ -418,12 +371,13 @@ def inspect(path: Path) -> dict:
     }
 
 
-def compare(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float]:
+def parity(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float]:
     """Parity of two sets of vectors [N, d].
 
-    Returns:
-        The cosine of each pair of rows, float64 [N], and the maximum absolute difference.
+    Returns the cosine of each pair of rows, float64 [N] (0 where one is zero), and the maximum
+    absolute difference.
     """
     expected, actual = expected.astype(np.float64), actual.astype(np.float64)
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    return (expected * actual).sum(axis=1) / lengths, float(np.abs(expected - actual).max())
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)  # [N]
+    cosines = (expected * actual).sum(axis=1) / np.maximum(lengths, 1e-30)
+    return cosines, float(np.abs(expected - actual).max())

@@ -1,8 +1,6 @@
 """How good a ranking is, measured against the photos' category labels.
 
-Conventions of this module: photos are numbered by their row in the dataset; `labels` has one
-set of categories per photo; a *ranking* is an int array [queries, k] of gallery rows, best
-first, in which the query itself never occurs.
+Conventions are those of `ranking`, whose functions can be had from here as well.
 """
 
 from __future__ import annotations
@@ -14,15 +12,24 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.metrics.pairwise import euclidean_distances
 
+from helpers.ranking import (  # noqa: F401  whoever evaluates has all of it here
+    QUERY_BLOCK,
+    Labels,
+    category_matrix,
+    overlap_at_k,
+    per_category,
+    rank_biased_overlap,
+    rank_exact,
+    relevance,
+    relevance_of,
+    require_depth,
+    squared_distances,
+)
 from helpers.settings import NeedsLabels, TutorialError
 
-Labels = Sequence[Collection[str]]
-
-QUERY_BLOCK = 256  # queries ranked or judged at once: bounds the memory of [block, photos]
 RESAMPLES = 10_000
-PERSISTENCE = 0.9  # of rank-biased overlap
+SPLITS = 20
 
 
 class Interval(NamedTuple):
@@ -44,37 +51,7 @@ class PairedDifference(NamedTuple):
     """Two-sided p-value of "no difference", between 1/RESAMPLES and 1."""
 
 
-# --- rankings ---------------------------------------------------------------------------------
-
-
-def squared_distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, as Milvus' `L2` returns them: 2 − 2·cosine of unit vectors.
-
-    queries: [q, d], gallery: [n, d]. Returns float64 [q, n], rounded to nine decimals, far
-    below float32 precision, so that identical photos are at identical distances.
-    """
-    distances = euclidean_distances(
-        np.asarray(queries, np.float64), np.asarray(gallery, np.float64), squared=True
-    )
-    return np.round(distances, 9)
-
-
-def rank_exact(queries: np.ndarray, gallery: np.ndarray, exclude: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest gallery rows of every query by exhaustive comparison.
-
-    queries: [q, d], gallery: [n, d], unit rows; exclude: int [q], each query's own gallery row.
-    Returns int64 [q, k], ordered by (distance, row), so ties have one defined order.
-    Raises TutorialError when the gallery has fewer than k other photos.
-    """
-    _require_depth(k, len(gallery) - 1)
-    gallery = np.asarray(gallery, np.float64)
-    rankings = np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries), QUERY_BLOCK):
-        block = slice(start, start + QUERY_BLOCK)
-        distances = squared_distances(queries[block], gallery)
-        distances[np.arange(len(distances)), exclude[block]] = np.inf
-        rankings[block] = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    return rankings
+# --- baselines and queries --------------------------------------------------------------------
 
 
 def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
@@ -82,9 +59,9 @@ def random_rankings(queries: np.ndarray, photos: int, k: int) -> np.ndarray:
 
     queries: int [q], rows among `photos`. Returns int64 [q, k].
     """
-    _require_depth(k, photos - 1)
+    require_depth(k, photos - 1)
     rng = np.random.default_rng(0)
-    others = np.stack([rng.permutation(photos - 1)[:k].copy() for _ in queries])
+    others = np.stack([rng.permutation(photos - 1)[:k].copy() for _ in queries])  # [q, k]
     return others + (others >= np.asarray(queries)[:, None])  # step over the query's own row
 
 
@@ -94,23 +71,10 @@ def frequency_rankings(labels: Labels, queries: np.ndarray, k: int) -> np.ndarra
     A photo's score is the number of categories it shares with all photos together, i.e. the
     sum of its categories' photo counts; ties go to the lower row. Returns int64 [q, k].
     """
-    _require_depth(k, len(labels) - 1)
-    shown, _ = category_matrix(labels)
+    require_depth(k, len(labels) - 1)
+    shown, _ = category_matrix(labels)  # [photos, categories]
     order = np.argsort(-(shown @ shown.sum(axis=0)), kind="stable")[: k + 1]
     return np.stack([order[order != query][:k] for query in queries])
-
-
-# --- relevance --------------------------------------------------------------------------------
-
-
-def category_matrix(labels: Labels) -> tuple[np.ndarray, list[str]]:
-    """Which photo shows which category: float32 0/1 [photos, categories], and their names.
-
-    Categories are in alphabetical order.
-    """
-    names = sorted(set().union(*labels))
-    matrix = np.array([[name in shown for name in names] for shown in labels], np.float32)
-    return matrix.reshape(len(labels), len(names)), names
 
 
 def query_rows(labels: Labels) -> np.ndarray:
@@ -137,31 +101,6 @@ def split_queries(queries: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nd
     return np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
 
 
-def relevance(labels: Labels, queries: np.ndarray, gain: str) -> np.ndarray:
-    """What each photo is worth as an answer to each query: float32 [queries, photos].
-
-    binary: 1 if at least one category is shared. shared: number of shared categories.
-    jaccard: |shared| / |union| of the two category sets, 0 if both are empty.
-    A query is worth 0 as its own answer.
-    """
-    return _gains(category_matrix(labels)[0], queries, gain)
-
-
-def _gains(shown: np.ndarray, queries: np.ndarray, gain: str) -> np.ndarray:
-    """`relevance` for the categories that the photos show, 0/1 [photos, categories]."""
-    value = shown[queries] @ shown.T  # [queries, photos]: categories in common
-    if gain == "binary":
-        value = (value > 0).astype(np.float32)
-    elif gain == "jaccard":
-        counts = shown.sum(axis=1)
-        union = counts[queries][:, None] + counts - value
-        value /= np.maximum(union, 1)
-    elif gain != "shared":
-        raise ValueError(f"unknown gain {gain!r}")
-    value[np.arange(len(value)), queries] = 0
-    return value
-
-
 # --- metrics ----------------------------------------------------------------------------------
 
 
@@ -182,8 +121,8 @@ def average_precision_at_k(rankings: np.ndarray, binary: np.ndarray, k: int) -> 
     k = all photos it is the usual average precision (Manning et al. 2008, section 8.4;
     scikit-learn's `average_precision_score`).
     """
-    hits = _ranked(rankings, binary, k)
-    precision = hits.cumsum(axis=1) / np.arange(1, k + 1)
+    hits = _ranked(rankings, binary, k)  # [queries, k], 0 or 1
+    precision = hits.cumsum(axis=1) / np.arange(1, k + 1)  # P@1 … P@k of every query
     best = np.minimum((binary > 0).sum(axis=1), k)
     return (hits * precision).sum(axis=1) / np.maximum(best, 1)
 
@@ -196,7 +135,7 @@ def ndcg_at_k(rankings: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:
     evaluation of IR techniques", 2002; equal to scikit-learn's `ndcg_score`.
     """
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    best = -np.sort(np.partition(-gains, k - 1, axis=1)[:, :k], axis=1)
+    best = -np.sort(np.partition(-gains, k - 1, axis=1)[:, :k], axis=1)  # [queries, k]
     ideal = best.astype(np.float64) @ discounts
     return np.divide(
         _ranked(rankings, gains, k) @ discounts, ideal, out=np.zeros(len(gains)), where=ideal > 0
@@ -260,22 +199,10 @@ def _scores(
         block = slice(start, start + QUERY_BLOCK)
         for metric in metrics:
             gain, function = METRICS[metric]
-            gains = _gains(shown, queries[block], gain)  # [block, photos]
+            gains = relevance_of(shown, queries[block], gain)  # [block, photos]
             for k in ks:
                 scores[f"{metric}@{k}"][block] = function(rankings[block], gains, k)
     return scores
-
-
-def per_category(values: np.ndarray, labels: Labels, queries: np.ndarray) -> pd.DataFrame:
-    """Mean of a per-query metric over the queries that show each category.
-
-    values: [queries]. Returns one row per category with a query, most queries first, columns
-    `mean` and `queries` (their count). A query counts in each of its categories.
-    """
-    shown, names = category_matrix([labels[row] for row in queries])
-    counts = shown.sum(axis=0).astype(int)
-    table = pd.DataFrame({"mean": values @ shown / counts, "queries": counts}, index=names)
-    return table.rename_axis("category").sort_values("queries", ascending=False, kind="stable")
 
 
 # --- uncertainty ------------------------------------------------------------------------------
@@ -301,16 +228,13 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, *, confidence: float = 0.95) 
     """
     interval, means = _bootstrap_mean(np.subtract(a, b), confidence)
     smaller = min((means <= 0).sum(), (means >= 0).sum())
-    return PairedDifference(
-        *interval,
-        p=float(min(1, 2 * (smaller + 1) / (RESAMPLES + 1))),
-    )
+    return PairedDifference(*interval, p=float(min(1, 2 * (smaller + 1) / (RESAMPLES + 1))))
 
 
 def intervals(values: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """`bootstrap_ci` of several systems or metrics: a row each, columns `mean`, `low`, `high`."""
-    found = {name: bootstrap_ci(each) for name, each in values.items()}
-    return pd.DataFrame.from_dict(found, orient="index", columns=Interval._fields)
+    rows = {name: bootstrap_ci(system) for name, system in values.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=Interval._fields)
 
 
 def compare(
@@ -318,20 +242,16 @@ def compare(
 ) -> pd.DataFrame:
     """Which system is better than which, query by query, corrected for how many are compared.
 
-    Args:
-        values: per system one metric of the same queries, float [queries].
-        pairs: which to compare, or the name of the one that all others are compared with; by
-            default every two, the one with the higher mean first.
+    values: per system one metric of the same queries, float [queries]. pairs: which to compare, or
+    the name of the one that all others are compared with; by default every two, the one with the
+    higher mean first.
 
-    Returns:
-        One row per pair, named "A − B": `difference`, the mean of A − B; `low` and `high`, its
-        interval at 1 − 0.05/m for m pairs, so that all of them hold together with 95 %
-        (Bonferroni); `p`, corrected by Holm, "A simple sequentially rejective multiple test
-        procedure", 1979: the i-th smallest p-value times m − i + 1, at most 1, and not below the
-        one before it; `better`, the better system's name where p < 0.05, else "unclear".
-
-    Raises:
-        TutorialError: there are fewer than two queries.
+    Returns one row per pair, named "A − B": `difference`, the mean of A − B; `low` and `high`, its
+    interval at 1 − 0.05/m for m pairs, so that all of them hold together with 95 % (Bonferroni);
+    `p`, corrected by Holm, "A simple sequentially rejective multiple test procedure", 1979: the
+    i-th smallest p-value times m − i + 1, at most 1, and not below the one before it; `better`, the
+    better system's name where p < 0.05, else "unclear". Raises TutorialError for fewer than two
+    queries.
     """
     if pairs is None:
         pairs = list(combinations(sorted(values, key=lambda name: -np.mean(values[name])), 2))
@@ -360,12 +280,12 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(index=spelled, columns=spelled)
 
 
-def record(table: pd.DataFrame) -> dict[str, float | list[float]]:
+def results_entry(table: pd.DataFrame) -> dict[str, float | list[float]]:
     """`intervals` as results.json keeps them: `{"ndcg@10": mean, "ndcg@10_ci": [low, high]}`."""
-    found = {}
+    kept = {}
     for name, mean, low, high in table.itertuples():
-        found |= {name: mean, f"{name}_ci": [low, high]}
-    return found
+        kept |= {name: mean, f"{name}_ci": [low, high]}
+    return kept
 
 
 def spelled(metric: object) -> object:
@@ -377,76 +297,32 @@ def spelled(metric: object) -> object:
 def held_out(
     scores: pd.DataFrame,
     choose: Callable[[pd.Series], Hashable] = pd.Series.idxmax,
-    splits: int = 20,
 ) -> np.ndarray:
     """What a choice among settings brings to queries that had no say in it: float64 [queries].
 
     The queries are split into random halves; each half is scored with the setting that the other
-    half chooses, so no query is scored by a choice it took part in. The mean over `splits` splits
+    half chooses, so no query is scored by a choice it took part in. The mean over SPLITS splits
     is returned: repeated two-fold cross-validation (Stone, "Cross-validatory choice and
     assessment of statistical predictions", 1974).
 
     scores: one metric, [queries, settings]; choose: the settings' means → the one chosen.
     """
     total = np.zeros(len(scores))
-    for seed in range(splits):
+    for seed in range(SPLITS):
         first, second = split_queries(np.arange(len(scores)), seed)
         for chosen_on, reported_on in ((first, second), (second, first)):
             chosen = choose(scores.iloc[chosen_on].mean())
             total[reported_on] += scores[chosen].to_numpy()[reported_on]
-    return total / splits
-
-
-# --- agreement of two models ------------------------------------------------------------------
-
-
-def overlap_at_k(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
-    """Share of the first k results that two models have in common: float64 [queries].
-
-    rankings_a, rankings_b: int [queries, ≥ k], same queries in the same order. Order within the
-    first k does not matter. Raises TutorialError when the rankings are shorter than k.
-    """
-    return _agreement(rankings_a, rankings_b, k)[:, -1]
-
-
-def rank_biased_overlap(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
-    """How alike two models order their first k results, 0 to 1: float64 [queries].
-
-    Chosen over Kendall's τ because two top-k lists hold different photos, where τ is undefined,
-    and because the first places matter most. With A_d the share in common among the first d,
-    RBO = A_k·p^k + (1 − p)/p · Σ_{d≤k} A_d·p^d, the extrapolated form of Webber, Moffat,
-    Zobel, "A similarity measure for indefinite rankings", 2010; p = PERSISTENCE = 0.9 puts
-    86 % of the weight on the first ten places.
-    """
-    agreement = _agreement(rankings_a, rankings_b, k)
-    decay = PERSISTENCE ** np.arange(1, k + 1)
-    return agreement[:, -1] * decay[-1] + (1 - PERSISTENCE) / PERSISTENCE * (agreement @ decay)
+    return total / SPLITS
 
 
 # --- shared -----------------------------------------------------------------------------------
 
 
-def _require_depth(k: int, available: int) -> None:
-    """Refuse a k that would give a shorter result than asked for."""
-    if not 1 <= k <= available:
-        raise TutorialError(
-            f"k = {k} is not between 1 and the {available} photos that can be ranked here: "
-            "choose a smaller k, search deeper, or set DATASET to a dataset with more photos."
-        )
-
-
 def _ranked(rankings: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
     """Values [queries, photos] in ranking order: float64 [queries, k]."""
-    _require_depth(k, rankings.shape[1])
+    require_depth(k, rankings.shape[1])
     return np.take_along_axis(values, rankings[:, :k], axis=1).astype(np.float64)
-
-
-def _agreement(rankings_a: np.ndarray, rankings_b: np.ndarray, k: int) -> np.ndarray:
-    """Share in common among the first d, for d = 1 … k: float64 [queries, k]."""
-    _require_depth(k, min(rankings_a.shape[1], rankings_b.shape[1]))
-    same = rankings_a[:, :k, None] == rankings_b[:, None, :k]
-    common = same.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
-    return np.diagonal(common, axis1=1, axis2=2) / np.arange(1, k + 1)
 
 
 def _bootstrap_mean(values: np.ndarray, confidence: float) -> tuple[Interval, np.ndarray]:

@@ -22,12 +22,12 @@ from helpers.sessions import open_session
 from helpers.settings import TutorialError, display_path, load_settings
 from helpers.vector_cache import VectorCache, vector_cache
 
-BATCH_SIZE = 4
+BATCH_SIZE = 4  # photos per call of the network
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Embedder:
+class Encoder:
     """What turns prepared pixels into one row of numbers per photo, and where rows are kept."""
 
     stem: str
@@ -46,9 +46,7 @@ class Embedder:
         return f"{self.stem}-{self.key[:12]}"
 
 
-def extract(
-    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE, progress: bool = True
-) -> np.ndarray:
+def extract(onnx_path: Path, paths: Sequence[Path], *, progress: bool = True) -> np.ndarray:
     """One vector per photo, computed for photos this model has not seen and kept for the others.
 
     Vectors are kept in `build/vectors/` under the photo's content, so a renamed photo costs
@@ -56,21 +54,15 @@ def extract(
     disk batch by batch: memory does not grow with the number of photos, but for some 200 bytes
     each.
 
-    Args:
-        onnx_path: a file from `conversion.onnx_model`; its metadata says how photos are prepared.
-        paths: photo files; the same content may occur twice.
-        batch_size: photos per call of the network.
-        progress: show a bar where someone is watching.
+    onnx_path: a file from `conversion.onnx_model`; its metadata says how photos are prepared.
+    paths: photo files; the same content may occur twice. progress: show a bar where someone is
+    watching.
 
-    Returns:
-        float32 [len(paths), d], unit length, rows in the order of `paths`. Above 64 MiB it is
-        mapped from a file, not held in memory.
-
-    Raises:
-        TutorialError: a photo cannot be read, the file is not from `conversion.onnx_model`, or
-            the disk is full.
+    Returns float32 [len(paths), d], unit length, rows in the order of `paths`; above 64 MiB it is
+    mapped from a file, not held in memory. Raises TutorialError if a photo cannot be read, the file
+    is not from `conversion.onnx_model`, or the disk is full.
     """
-    [vectors] = extract_many([onnx_path], paths, batch_size=batch_size, progress=progress)
+    [vectors] = extract_many([onnx_path], paths, progress=progress)
     return vectors
 
 
@@ -78,7 +70,6 @@ def extract_many(
     onnx_paths: Sequence[Path],
     paths: Sequence[Path],
     *,
-    batch_size: int = BATCH_SIZE,
     folder: Path | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
@@ -87,16 +78,10 @@ def extract_many(
     A photo is decoded once for all models that prepare it in the same way. `folder` is where
     vectors are kept, if not in `build/vectors/`.
     """
-    return cached_vectors(
-        [embedder(path) for path in onnx_paths],
-        paths,
-        batch_size=batch_size,
-        folder=folder,
-        progress=progress,
-    )
+    return cached_vectors(list(map(encoder, onnx_paths)), paths, folder=folder, progress=progress)
 
 
-def embedder(onnx_path: Path) -> Embedder:
+def encoder(onnx_path: Path) -> Encoder:
     """What computes and keeps the vectors of an ONNX file."""
     about = contract(onnx_path)
 
@@ -104,117 +89,110 @@ def embedder(onnx_path: Path) -> Embedder:
         session = open_session(onnx_path, threads)
         return lambda pixels: session.run(["embedding"], {"image": pixels})[0]
 
-    stem, dimension = onnx_path.stem, int(about["dimension"])
     preparation = described_recipe(about).preparation
-    return Embedder(stem, about["cache_key"], dimension, preparation, load)
+    return Encoder(onnx_path.stem, about["cache_key"], int(about["dimension"]), preparation, load)
 
 
 def cached_vectors(
-    embedders: Sequence[Embedder],
+    encoders: Sequence[Encoder],
     paths: Sequence[Path],
     *,
-    batch_size: int = BATCH_SIZE,
     folder: Path | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
-    """Rows of the embedders' caches, float32 [len(paths), dimension] each; missing ones are added.
+    """Rows of the encoders' caches, float32 [len(paths), dimension] each; missing ones are added.
 
-    Embedders of the same preparation share its pixels. The caches are in `folder`, by default
+    Encoders of the same preparation share its pixels. The caches are in `folder`, by default
     `build/vectors/`.
     """
     folder = folder or load_settings().build_dir / "vectors"
     bar = track(paths, total=len(paths), unit="photos", label="reading", enabled=progress)
     digests = list(ahead(photo_digest, bar, joblib.cpu_count()))
+    photos = dict(zip(digests, paths, strict=True))
     with ExitStack() as stack:
         # In one order everywhere, so that two processes never wait for each other.
         caches = {
-            each: stack.enter_context(vector_cache(folder / each.folder, each.dimension))
-            for each in sorted(set(embedders), key=lambda each: (each.stem, each.key))
+            encoder: stack.enter_context(vector_cache(folder / encoder.folder, encoder.dimension))
+            for encoder in sorted(set(encoders), key=lambda encoder: (encoder.stem, encoder.key))
         }
-        for preparation in dict.fromkeys(each.preparation for each in embedders):
-            group = {
-                each: cache for each, cache in caches.items() if each.preparation == preparation
-            }
-            add_missing(group, dict(zip(digests, paths, strict=True)), batch_size, progress)
-        return [caches[each].read(digests) for each in embedders]
+        for preparation in dict.fromkeys(encoder.preparation for encoder in encoders):
+            group = [encoder for encoder in caches if encoder.preparation == preparation]
+            add_missing({encoder: caches[encoder] for encoder in group}, photos, progress)
+        return [caches[encoder].read(digests) for encoder in encoders]
 
 
 def add_missing(
-    caches: dict[Embedder, VectorCache],
-    photos: dict[bytes, Path],
-    batch_size: int,
-    progress: bool,
+    caches: dict[Encoder, VectorCache], photos: dict[bytes, Path], progress: bool
 ) -> None:
     """Compute what the caches do not hold of `photos` (digest → path), decoding each once."""
-    known = {each: cache.rows() for each, cache in caches.items()}
+    known = {encoder: cache.rows() for encoder, cache in caches.items()}
     lacking = [digest for digest in photos if any(digest not in rows for rows in known.values())]
     if not lacking:
         return
-    batches = [lacking[start : start + batch_size] for start in range(0, len(lacking), batch_size)]
+    batches = in_batches(lacking, BATCH_SIZE)
     workers, threads = share_cpus(len(batches))
-    networks = {each: each.load(threads) for each in caches}
+    networks = {encoder: encoder.load(threads) for encoder in caches}
     preparation = next(iter(caches)).preparation
 
     def compute(digests: list[bytes]) -> tuple[int, list]:
         pixels = np.stack([load_pixels(photos[digest], *preparation) for digest in digests])
-        done = []
-        for each, cache in caches.items():
-            mine = [row for row, digest in enumerate(digests) if digest not in known[each]]
+        computed = []
+        for encoder, cache in caches.items():
+            mine = [row for row, digest in enumerate(digests) if digest not in known[encoder]]
             if mine:
-                done.append((cache, [digests[row] for row in mine], networks[each](pixels[mine])))
-        return len(digests), done
+                vectors = networks[encoder](pixels[mine])  # float32 [len(mine), d]
+                computed.append((cache, [digests[row] for row in mine], vectors))
+        return len(digests), computed
 
-    label = " + ".join(each.stem for each in caches)
-    done = ahead(compute, batches, workers)
     bar = track(
-        done,
+        ahead(compute, batches, workers),
         total=len(lacking),
         unit="photos",
-        label=label,
+        label=" + ".join(encoder.stem for encoder in caches),
         enabled=progress,
         size=lambda result: result[0],
     )
-    for _, results in bar:
-        for cache, keys, vectors in results:
+    for _, computed in bar:
+        for cache, keys, vectors in computed:
             cache.append(keys, vectors)
 
 
 def embed(
-    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE
+    onnx_path: Path,
+    paths: Sequence[Path],
+    *,
+    output: str = "embedding",
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[np.ndarray]:
-    """Run the network over `paths` without any cache.
+    """Run the network over `paths` without any cache, batch after batch, in their order.
 
-    Yields:
-        float32 [≤ batch_size, d] unit vectors, batch after batch, in the order of `paths`.
+    Yields `output`: unit vectors float32 [≤ batch_size, d], or `feature_map`, float32
+    [≤ batch_size, h, w, d]. Raises TutorialError as `extract` does.
     """
-    return run_over(onnx_path, "embedding", paths, batch_size)
+    preparation = file_recipe(onnx_path).preparation
+    batches = in_batches(paths, batch_size)
+    workers, threads = share_cpus(len(batches))
+    session = open_session(onnx_path, threads)
+
+    def compute(batch: Sequence[Path]) -> np.ndarray:
+        pixels = np.stack([load_pixels(path, *preparation) for path in batch])  # [n, H, W, 3]
+        return session.run([output], {"image": pixels})[0]
+
+    yield from ahead(compute, batches, workers)
 
 
-def feature_maps(
-    onnx_path: Path, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE
-) -> np.ndarray:
+def feature_maps(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     """What the vectors are pooled from, not cached: float32 [len(paths), h, w, d].
 
     Rows in the order of `paths`, of at least one photo; 7 × 7 places for pixels of 224 × 224,
     0.4 MB a photo for ResNet50. Raises TutorialError as `extract` does.
     """
-    return np.concatenate(list(run_over(onnx_path, "feature_map", paths, batch_size)))
+    return np.concatenate(list(embed(onnx_path, paths, output="feature_map")))
 
 
-def run_over(
-    onnx_path: Path, output: str, paths: Sequence[Path], batch_size: int
-) -> Iterator[np.ndarray]:
-    """An output of the network for photos, batch after batch."""
-    preparation = file_recipe(onnx_path).preparation
-    chunks = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    workers, threads = share_cpus(len(chunks))
-    session = open_session(onnx_path, threads)
-
-    def compute(chunk: Sequence[Path]) -> np.ndarray:
-        pixels = np.stack([load_pixels(path, *preparation) for path in chunk])
-        return session.run([output], {"image": pixels})[0]
-
-    yield from ahead(compute, chunks, workers)
+def in_batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """`items` in their order, in runs of `size`; the last may be shorter."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def share_cpus(batches: int) -> tuple[int, int]:
@@ -255,16 +233,15 @@ def file_recipe(onnx_path: Path) -> Recipe:
 def contract(onnx_path: Path) -> dict[str, str]:
     """The file's metadata, checked to say how photos are prepared for it.
 
-    Raises:
-        TutorialError: it carries none, so nobody could know which pixels it expects.
+    Raises TutorialError if it carries none, so nobody could know which pixels it expects.
     """
-    props = metadata(onnx_path)
-    if "cache_key" not in props:
+    about = metadata(onnx_path)
+    if "cache_key" not in about:
         raise TutorialError(
             f"{display_path(onnx_path)} does not say which photo preparation it expects; "
             "make it with helpers.conversion.onnx_model()."
         )
-    return props
+    return about
 
 
 def photo_digest(path: Path) -> bytes:

@@ -22,26 +22,26 @@ class Hit:
     labels: frozenset[str]
 
 
-def hit_arrays(found: Sequence[Sequence[Hit]]) -> tuple[np.ndarray, np.ndarray]:
+def hit_arrays(results: Sequence[Sequence[Hit]]) -> tuple[np.ndarray, np.ndarray]:
     """Results as arrays [queries, limit]: ids int64, squared distances float64.
 
     Raises TutorialError where some queries have fewer results than others.
     """
-    if len({len(hits) for hits in found}) > 1:
+    if len({len(hits) for hits in results}) > 1:
         raise TutorialError(
             "Some queries found fewer photos than others: search with the index FLAT, which misses "
             "none, or for fewer results."
         )
-    ids = np.array([[hit.id for hit in hits] for hits in found], np.int64)
-    return ids, np.array([[hit.distance for hit in hits] for hits in found], np.float64)
+    ids = np.array([[hit.id for hit in hits] for hits in results], np.int64)
+    return ids, np.array([[hit.distance for hit in hits] for hits in results], np.float64)
 
 
-def ranking_rows(dataset: ImageDataset, found: Sequence[Sequence[Hit]]) -> np.ndarray:
+def ranking_rows(dataset: ImageDataset, results: Sequence[Sequence[Hit]]) -> np.ndarray:
     """Results as rows of the dataset, int64 [queries, limit], as `evaluation` takes them.
 
     Raises TutorialError as `hit_arrays` does.
     """
-    ids, _ = hit_arrays(found)
+    ids, _ = hit_arrays(results)
     return np.array([[dataset.row_of[id_] for id_ in row] for row in ids.tolist()], np.int64)
 
 
@@ -52,7 +52,7 @@ def ranked_hits(
 
     vectors: float32 [photos, d], unit length, rows in the order of the dataset; query: its row.
     """
-    distances = 2 - 2 * vectors[ranking] @ vectors[query]
+    distances = 2 - 2 * vectors[ranking] @ vectors[query]  # float32 [results]
     records = [dataset.records[row] for row in ranking]
     return [
         Hit(record.id, float(distance), rank, relative_path(record.path), record.labels)

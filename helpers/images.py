@@ -12,14 +12,10 @@ import numpy as np
 import pi_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from helpers.mending import mended
 from helpers.settings import TutorialError, display_path
 
 RESIZE = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
+    name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos")
 }
 
 pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)  # photos have threads already
@@ -73,11 +69,8 @@ class _UnknownRange(ValueError):
     """Pixels that cannot be told black from white."""
 
 
-def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
+def open_photo(path: Path) -> Image.Image:
     """Decode a photo completely: mode RGB, turned upright as its EXIF orientation says.
-
-    With `at_least`, a JPEG may come out at 1/2, 1/4 or 1/8 of its size, neither side shorter than
-    that many pixels: the decoder then averages blocks of pixels and is several times faster.
 
     Transparency is composited on white, grey of 10 to 16 bits scaled to 8, of an animation the
     first frame taken. The pixels of an ordinary RGB photo are those of Keras' `load_img`. Damaged
@@ -85,11 +78,15 @@ def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
 
     Raises UnusablePhoto, naming the file, if the pixels cannot be read completely.
     """
-    return decode(path, at_least)[0]
+    return decode(path)[0]
 
 
 def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
-    """The photo that `open_photo` gives, and the EXIF orientation (1 to 8) that made it upright."""
+    """The photo that `open_photo` gives, and the EXIF orientation (1 to 8) that made it upright.
+
+    With `at_least`, a JPEG may come out at 1/2, 1/4 or 1/8 of its size, neither side shorter than
+    that many pixels: the decoder then averages blocks of pixels and is several times faster.
+    """
     path = Path(path)
     # A decoder fed damaged bytes raises nearly anything: OSError, SyntaxError, struct.error, …
     try:
@@ -98,12 +95,14 @@ def decode(path: Path, at_least: int | None = None) -> tuple[Image.Image, int]:
             try:
                 return _decode(file, at_least)
             except Exception:
+                from helpers.mending import mended  # few photos need it
+
                 content = mended(path.read_bytes())
                 if content is None:
                     raise
         return _decode(io.BytesIO(content), at_least)
     except Exception as error:
-        raise UnusablePhoto(path, *_reason(path, error)) from error
+        raise UnusablePhoto(path, *_why_unusable(path, error)) from error
 
 
 def _decode(source: BinaryIO, at_least: int | None) -> tuple[Image.Image, int]:
@@ -188,7 +187,7 @@ def load_pixels(
     if resize not in RESIZE:
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
     shorter_side = shorter_side or size
-    photo = open_photo(path, None if resize == "nearest" else SCALED_DECODE * shorter_side)
+    photo, _ = decode(path, None if resize == "nearest" else SCALED_DECODE * shorter_side)
     if crop:
         edge = (1 - size / shorter_side) / 2  # of the shorter side, cut off at both ends
         photo = ImageOps.fit(photo, (size, size), RESIZE[resize], bleed=edge)
@@ -213,7 +212,7 @@ def _to_rgb(photo: Image.Image) -> Image.Image:
     return photo.convert("RGB")
 
 
-def _reason(path: Path, error: Exception) -> tuple[str, str]:
+def _why_unusable(path: Path, error: Exception) -> tuple[str, str]:
     """What is wrong with a file that cannot be read as a photo, and the way out."""
     if not path.is_file():
         return "there is no such file", "correct its path"

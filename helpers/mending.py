@@ -36,7 +36,7 @@ def mended(content: bytes) -> bytes | None:
     if segments[-1:] and segments[-1][0] == END:
         return slim
     ends = [slim.rstrip(b"\xff") + more + bytes([0xFF, END]) for more in (b"", NOISE)]
-    return ends[0] if _has_all_scans(segments) and _pixels(ends[0]) == _pixels(ends[1]) else None
+    return ends[0] if _has_all_scans(segments) and _decoded(ends[0]) == _decoded(ends[1]) else None
 
 
 def _png_chunks(content: bytes) -> Iterator[bytes]:
@@ -87,6 +87,6 @@ def _has_all_scans(segments: list[tuple[int, bytes]]) -> bool:
     return not missing
 
 
-def _pixels(content: bytes) -> bytes:
+def _decoded(content: bytes) -> bytes:
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as photo:
         return photo.tobytes()

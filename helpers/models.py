@@ -1,6 +1,6 @@
 """Which vector a photo gets: an `EmbeddingModel` is a network with a recipe at a precision.
 
-Adding a model is adding an entry: a `Network` (how Keras builds it) and a recipe in `PRESETS`.
+Adding a model is adding an entry to `NETWORKS` and `PRESETS`, with its weights' digest and source.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.efficientnet import efficientnet_lite0
 from helpers.settings import TutorialError, load_settings
-from helpers.weights import DIGESTS, load_weights
+from helpers.weight_digests import WEIGHTS_SHA256
 
 if TYPE_CHECKING:
     import keras
@@ -62,8 +62,8 @@ class Recipe:
 
     def description(self) -> dict[str, str]:
         """The recipe as strings; `described_recipe` is the inverse."""
-        known = {key: value for key, value in asdict(self).items() if value is not None}
-        return {key: str(value).lower() for key, value in known.items()}
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: str(value).lower() for key, value in given.items()}
 
 
 def described_recipe(description: Mapping[str, str]) -> Recipe:
@@ -89,10 +89,12 @@ class EmbeddingModel:
 
     @property
     def title(self) -> str:
+        """The network's name, as shown in figures and tables."""
         return self.network.title
 
     @property
     def dimension(self) -> int:
+        """Length of the vector."""
         return self.network.dimension
 
     @property
@@ -118,43 +120,31 @@ class EmbeddingModel:
         }
 
 
-def imagenet_network(application: str, name: str) -> keras.Model:
-    """`keras.applications.<application>` without top, carrying the verified ImageNet weights."""
+def imagenet_network(name: str) -> keras.Model:
+    """A network of the registry for any input size, with its verified ImageNet weights."""
+    # Only a conversion needs these: whoever searches imports neither them nor Keras.
+    from helpers.efficientnet import efficientnet_lite0
     from helpers.quiet_tf import keras
+    from helpers.weights import load_weights
 
-    build = getattr(keras.applications, application)
-    return with_weights(build(include_top=False, weights=None, input_shape=(None, None, 3)), name)
-
-
-def with_weights(model: keras.Model, name: str) -> keras.Model:
-    """`model` itself, its variables set to the verified weights of `name`."""
+    if name == "efficientnet_lite0":
+        model = efficientnet_lite0()
+    else:
+        build = getattr(keras.applications, NETWORKS[name].title)
+        model = build(include_top=False, weights=None, input_shape=(None, None, 3))
     model.set_weights(list(load_weights(name).values()))
     return model
 
 
 NETWORKS = {
-    "resnet50": Network(
-        title="ResNet50",
-        build=lambda: imagenet_network("ResNet50", "resnet50"),
-        preprocessing="caffe",
-        dimension=2048,
-        weights_sha256=DIGESTS["resnet50"],
-    ),
-    "vgg16": Network(
-        title="VGG16",
-        build=lambda: imagenet_network("VGG16", "vgg16"),
-        preprocessing="caffe",
-        dimension=512,
-        weights_sha256=DIGESTS["vgg16"],
-    ),
-    "efficientnet_lite0": Network(
-        title="EfficientNet-Lite0",
-        build=lambda: with_weights(efficientnet_lite0(), "efficientnet_lite0"),
-        preprocessing="lite",
-        dimension=1280,
-        weights_sha256=DIGESTS["efficientnet_lite0"],
-    ),
+    name: Network(title, partial(imagenet_network, name), mode, dimension, WEIGHTS_SHA256[name])
+    for name, title, mode, dimension in (
+        ("resnet50", "ResNet50", "caffe", 2048),
+        ("vgg16", "VGG16", "caffe", 512),
+        ("efficientnet_lite0", "EfficientNet-Lite0", "lite", 1280),
+    )
 }
+"""The registry. A title is what `keras.applications` calls the network, where it has it."""
 
 PRECISIONS = ("fp32", "int8")
 
@@ -180,11 +170,11 @@ def adopted_folder() -> Path:
 
 def adopted() -> dict[str, tuple[Network, Recipe]]:
     """The adopted networks with their recipes, by name."""
-    found = {}
+    models = {}
     for path in sorted(adopted_folder().glob("*.json")):
         about = json.loads(path.read_text(encoding="utf-8"))
-        found[path.stem] = Network(**about["network"]), described_recipe(about["recipe"])
-    return found
+        models[path.stem] = Network(**about["network"]), described_recipe(about["recipe"])
+    return models
 
 
 def networks() -> dict[str, Network]:
@@ -196,30 +186,30 @@ def all_models() -> list[EmbeddingModel]:
     """Every network under every preset and at every precision that it has."""
     brought = {name: recipe for name, (_, recipe) in adopted().items()}
     presets = {**PRESETS, "recommended": {**PRESETS["recommended"], **brought}}
-    found = [
+    models = [
         embedding_model(name, preset, precision)
         for preset, recipes in presets.items()
         for precision in PRECISIONS
         for name in recipes
     ]
-    return [model for model in found if model.precision == "fp32" or model.network.int8]
+    return [model for model in models if model.precision == "fp32" or model.network.int8]
 
 
 def embedding_model(name: str, preset: str = "article", precision: str = "fp32") -> EmbeddingModel:
     """A network of the registry or an adopted one, its recipe under `preset`, at a precision.
 
-    Raises:
-        TutorialError: there is no such model, preset or precision.
+    Raises TutorialError if there is no such model, preset or precision.
     """
-    brought = {} if name in NETWORKS else adopted()
-    if name not in NETWORKS and name not in brought:
+    if name in NETWORKS:
+        network = NETWORKS[name]
+        recipes = {key: known[name] for key, known in PRESETS.items()}
+    elif name in (brought := adopted()):
+        network, recipe = brought[name]
+        recipes = {"recommended": recipe}
+    else:
         raise TutorialError(f"No model named {name!r}; the registry has {', '.join(networks())}.")
-    presets = {key: recipes[name] for key, recipes in PRESETS.items() if name in recipes}
-    if name in brought:
-        presets = {"recommended": brought[name][1]}
-    if preset not in presets:
-        raise TutorialError(f"No preset {preset!r} for {name}; there are {', '.join(presets)}.")
+    if preset not in recipes:
+        raise TutorialError(f"No preset {preset!r} for {name}; there are {', '.join(recipes)}.")
     if precision not in PRECISIONS:
         raise TutorialError(f"No precision {precision!r}; there are {' and '.join(PRECISIONS)}.")
-    network = brought[name][0] if name in brought else NETWORKS[name]
-    return EmbeddingModel(name, preset, precision, network, presets[preset])
+    return EmbeddingModel(name, preset, precision, network, recipes[preset])

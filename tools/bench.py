@@ -77,7 +77,7 @@ def keras_predict(name: str) -> speed.Pipeline:
     return vectors
 
 
-def all_models(onnx_paths: Sequence[Path]) -> speed.Pipeline:
+def one_pass(onnx_paths: Sequence[Path]) -> speed.Pipeline:
     """`extraction.extract_many` from nothing, writing its cache to a folder that is then removed.
 
     Returns one array [n, all models' numbers]. A photo given twice is computed once, so give each
@@ -102,12 +102,12 @@ def all_models_together(names: Sequence[str]) -> dict[str, speed.Pipeline]:
 
     return {
         speed.ARTICLE: loops,
-        "one pass, fp32": all_models(fp32),
-        "one pass, INT8": all_models(int8),
+        "one pass, fp32": one_pass(fp32),
+        "one pass, INT8": one_pass(int8),
     }
 
 
-def pipelines(name: str, paths: list[Path]) -> dict[str, speed.Pipeline]:
+def all_pipelines(name: str, paths: list[Path]) -> dict[str, speed.Pipeline]:
     """Everything that turns photos into vectors of one model here."""
     fp32, int8 = onnx_model(name), onnx_model(name, precision="int8")
     return {
@@ -158,7 +158,8 @@ def main() -> int:
     many = list(islice(cycle(dataset.paths), 1024))
     numbers = {}
     for name in names:
-        numbers[name] = timed(NETWORKS[name].title, pipelines(name, dataset.paths), many, **turns)
+        alone = all_pipelines(name, dataset.paths)
+        numbers[name] = timed(NETWORKS[name].title, alone, many, **turns)
     title, together = "All models over the same photos", all_models_together(names)
     numbers["together"] = timed(title, together, dataset.paths, **turns)
     path = load_settings().build_dir / "bench.json"

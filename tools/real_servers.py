@@ -29,7 +29,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class CannotRun(Exception):
 class Server:
     """A server process on 127.0.0.1; the port stays the same over restarts.
 
-    `data` holds what it stores, `log` what it says; `pid` is the server's own process.
+    `data` holds what it stores, `log` what it says; `pid` is the server's own process. Each kind
+    says how it is started (`_launch`) and waits for its pid until a deadline (`_ready`).
     """
 
     name: str
@@ -121,12 +122,6 @@ class Server:
         if self._process.stdin:
             self._process.stdin.close()
         self.pid = self._process = None
-
-    def _launch(self) -> subprocess.Popen:
-        raise NotImplementedError
-
-    def _ready(self, deadline: float) -> int:
-        raise NotImplementedError
 
     def _failed(self, why: str) -> CannotRun:
         said = self.log.read_text("utf-8", "replace").strip().splitlines() or ["nothing logged"]
@@ -349,17 +344,13 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        servers: dict[str, Callable[[Path], Server]] = {
-            "MILVUS_URI": MilvusServer,
-            "REDIS_URL": RedisServer,
-        }
-        started = []
+    kinds = {"MILVUS_URI": MilvusServer, "REDIS_URL": RedisServer}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as started:
         try:
-            for setting, kind in servers.items():
+            for setting, kind in kinds.items():
                 server = kind(Path(folder, kind.name))
                 server.start()
-                started.append(server)
+                started.callback(server.stop)
                 print(f"export {setting}={server.uri}", flush=True)
             print("# Ctrl-C stops both", flush=True)
             signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -367,9 +358,6 @@ def main() -> None:
             signal.pause()
         except (KeyboardInterrupt, CannotRun) as end:
             print(str(end) or "stopping", file=sys.stderr)
-        finally:
-            for server in started:
-                server.stop()
 
 
 if __name__ == "__main__":

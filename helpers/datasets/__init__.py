@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from helpers.datasets.download import ANIMALS, coco_is_complete, fetch_coco, web_address
 from helpers.datasets.folders import open_folder
 from helpers.datasets.records import Annotation, ImageDataset, ImageRecord
 from helpers.settings import TutorialError, display_path, load_settings, typed_path
 
-__all__ = ["ANIMALS", "Annotation", "ImageDataset", "ImageRecord", "fetch_coco", "open_dataset"]
+__all__ = ["Annotation", "ImageDataset", "ImageRecord", "open_dataset"]
 
 LEAST_PHOTOS = 4
 PROBE_TIMEOUT_S = 3
@@ -25,7 +24,7 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
     """Open a dataset and check that every photo in it can be decoded.
 
     - `sample`: the rendered photos that come with the tutorial.
-    - `coco`: the article's subset of COCO; what is missing is downloaded (see `fetch_coco`).
+    - `coco`: the article's subset of COCO; what is missing is downloaded (`download.fetch_coco`).
     - `coco-val2017`: all 5 000 photos of that split, downloaded in the same way.
     - `auto`: `coco` if its server answers or its photos are here already, else `sample`.
     - a path: a folder with annotation files in COCO's form where tools put them, or any folder of
@@ -47,10 +46,10 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
         return dataset
     if choice == "auto":
         return _open_auto()
-    if choice == "coco":
-        return fetch_coco()
-    if choice == "coco-val2017":
-        return fetch_coco(everything=True)
+    if choice in ("coco", "coco-val2017"):
+        from helpers.datasets.download import fetch_coco  # for COCO only
+
+        return fetch_coco(everything=choice == "coco-val2017")
     if choice == "sample":
         folder = settings.data_dir / "sample"
         if not folder.is_dir():
@@ -63,6 +62,8 @@ def open_dataset(name_or_path: str | Path | None = None) -> ImageDataset:
 
 
 def _open_auto() -> ImageDataset:
+    from helpers.datasets.download import coco_is_complete, fetch_coco, web_address
+
     base_url = web_address(load_settings().coco_base_url)
     host = urlsplit(base_url).netloc.rpartition("@")[2]
     if coco_is_complete():

@@ -131,7 +131,7 @@ def _listed(
         if names.setdefault(key, name) != name:
             faults.append("photo listed under the id of another one")
             continue
-        height, width = (_pixels(row.get(side)) for side in ("height", "width"))
+        height, width = (_side(row.get(side)) for side in ("height", "width"))
         if height * width > MOST_PIXELS:
             what = f"gives the image {key} the size {(height, width)}, more than 178 megapixels"
             raise _wrong(file, what)
@@ -169,7 +169,7 @@ def _number(value: object) -> float | None:
     return value if is_finite(value) else None
 
 
-def _pixels(value: object) -> int:
+def _side(value: object) -> int:
     """A photo's height or width; 0 where nothing usable is said."""
     return max(value if isinstance(value, int) else int(_number(value) or 0), 0)
 

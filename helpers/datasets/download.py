@@ -17,7 +17,7 @@ from remotezip import RemoteIOError, RemoteZip, RemoteZipError
 from requests.adapters import HTTPAdapter
 
 from helpers.datasets.annotations import read_split
-from helpers.datasets.folders import check_photos, checked, digest, slug_of
+from helpers.datasets.folders import check_photos, checked, short_digest, slug_of
 from helpers.datasets.records import ImageDataset, ImageRecord, is_id
 from helpers.files import remove_leftovers, written_whole
 from helpers.images import open_photo
@@ -54,7 +54,7 @@ def fetch_coco(everything: bool = False) -> ImageDataset:
     file = _annotation_file(folder)
     for place in (file.parent, folder / SPLIT):
         remove_leftovers(place)
-    with _session() as session:
+    with _retrying_session() as session:
         if not file.is_file():
             _fetch_annotations(session, base_url, file)
         selection = _select(folder, everything)
@@ -93,7 +93,7 @@ def _select(folder: Path, everything: bool) -> ImageDataset:
     ]
     return ImageDataset(
         name=name,
-        slug=f"{slug_of(name)}_{digest(str(ids))}",
+        slug=f"{slug_of(name)}_{short_digest(str(ids))}",
         records=tuple(records),
         note=f"Fewer than {PER_CLASS} photos each of: {', '.join(short)}." if short else "",
         objects={id_: tuple(split.objects[id_]) for id_ in ids},
@@ -116,7 +116,7 @@ def web_address(url: str) -> str:
     return url.rstrip("/")
 
 
-def _session() -> requests.Session:
+def _retrying_session() -> requests.Session:
     """A session that tries again, more and more slowly, and follows no redirect."""
     retry = urllib3.Retry(
         total=ATTEMPTS,

@@ -89,7 +89,7 @@ def open_folder(folder: Path, named: str = "") -> ImageDataset:
     dataset = replace(
         dataset,
         name=named or folder.name,
-        slug=named or f"{slug_of(folder.name)}_{digest(folder.as_posix())}",
+        slug=named or f"{slug_of(folder.name)}_{short_digest(folder.as_posix())}",
         skipped=(*sorted(left_out), *dataset.skipped),
         note="" if named else note,
     )
@@ -126,15 +126,13 @@ def _labelled(folder: Path, names: Sequence[str]) -> tuple[tuple[ImageRecord, ..
 def walk(folder: Path) -> tuple[list[str], list[tuple[Path, str]]]:
     """The files of a folder by relative POSIX path, and photos and folders left out, with reasons.
 
-    Hidden ones are passed over. Links are followed; a folder is never walked twice.
-
-    Raises TutorialError if the folder itself cannot be read.
+    Hidden ones are passed over. Links are followed; a folder is never walked twice. Raises
+    TutorialError if the folder itself cannot be read.
     """
     files: list[str] = []
     left_out: list[tuple[Path, str]] = []
     real = folder.resolve()
-    walked, waiting = {real}, [(folder, real, "")]
-    links: list[tuple[Path, str]] = []
+    walked, waiting, links = {real}, [(folder, real, "")], []
     while waiting or links:
         if not waiting:  # links come last, when it is known which folders are walked anyway
             path, why = links.pop()
@@ -224,7 +222,7 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "photos"
 
 
-def digest(text: str) -> str:
+def short_digest(text: str) -> str:
     """Eight hexadecimal digits that tell texts and paths apart."""
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
 

@@ -17,9 +17,9 @@ from pymilvus.exceptions import MilvusException
 from helpers import search, services
 from helpers.conversion import is_current, onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.evaluation import overlap_at_k, rank_exact
 from helpers.hits import Hit
 from helpers.models import EmbeddingModel
+from helpers.ranking import overlap_at_k, rank_exact
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.study import fusion

@@ -20,7 +20,6 @@ from plotly.subplots import make_subplots
 
 from helpers import plots
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.evaluation import rank_exact
 from helpers.explorer.photo_browser import (
     THUMBNAIL,
     PhotoBrowser,
@@ -29,6 +28,7 @@ from helpers.explorer.photo_browser import (
     thumbnail_uri,
 )
 from helpers.explorer.widget import Explorer
+from helpers.ranking import rank_exact
 
 MOST = 60
 """Of the chosen photos that many are joined by lines, and shown below."""

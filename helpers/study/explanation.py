@@ -22,8 +22,9 @@ from PIL import Image
 
 from helpers.datasets import ImageDataset
 from helpers.datasets.records import Annotation
-from helpers.evaluation import bootstrap_ci, category_matrix, rank_exact
+from helpers.evaluation import bootstrap_ci
 from helpers.models import EmbeddingModel, Recipe
+from helpers.ranking import category_matrix, rank_exact
 from helpers.settings import TutorialError
 
 GEM_POWER = 3
@@ -37,7 +38,7 @@ def pool(features: np.ndarray, pooling: str) -> np.ndarray:
     (generalised mean, p = 3: Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no
     human annotation", 2019). Raises TutorialError for `gem` of negative features.
     """
-    cells = np.asarray(features, np.float64).reshape(-1, features.shape[-1])
+    cells = np.asarray(features, np.float64).reshape(-1, features.shape[-1])  # [cells, c]
     if pooling == "max":
         return cells.max(axis=0)
     if pooling == "average":
@@ -60,7 +61,7 @@ def place_parts(feature_map: np.ndarray, pooling: str) -> np.ndarray:
     """
     features = np.asarray(feature_map, np.float64)
     cells = features.shape[0] * features.shape[1]
-    pooled = pool(features, pooling)
+    pooled = pool(features, pooling)  # [c]
     if pooling == "average":
         return features / cells
     if pooling == "max":
@@ -82,7 +83,7 @@ def similarity_maps(
     Raises TutorialError when all features of a photo are 0.
     """
     parts_a, parts_b = place_parts(feature_map_a, pooling), place_parts(feature_map_b, pooling)
-    vector_a, vector_b = parts_a.sum(axis=(0, 1)), parts_b.sum(axis=(0, 1))
+    vector_a, vector_b = parts_a.sum(axis=(0, 1)), parts_b.sum(axis=(0, 1))  # [c]
     scale = _length(vector_a) * _length(vector_b)
     return parts_a @ vector_b / scale, parts_b @ vector_a / scale
 
@@ -111,11 +112,11 @@ def box_mask(box: Sequence[float], image_size: tuple[int, int]) -> np.ndarray:
     """
     x, y, width, height = box
     mask = np.zeros(image_size[::-1], bool)
-    mask[_pixels(y, height), _pixels(x, width)] = True
+    mask[_pixel_range(y, height), _pixel_range(x, width)] = True
     return mask
 
 
-def _pixels(start: float, length: float) -> slice:
+def _pixel_range(start: float, length: float) -> slice:
     """The pixels between two places along a side; one within a pixel is that pixel."""
     first, end = round(start), round(start + length)
     if first == end and length > 0:
@@ -206,7 +207,7 @@ def partners(similarity: np.ndarray, labels: Sequence[Collection[str]]) -> np.nd
     most similar of all.
     """
     shown, _ = category_matrix(labels)
-    preferred = similarity + 3 * (shown @ shown.T > 0)
+    preferred = similarity + 3 * (shown @ shown.T > 0)  # [n, n]
     np.fill_diagonal(preferred, -np.inf)
     return preferred.argmax(axis=1)
 
@@ -306,7 +307,7 @@ def box_search(
         return shown[rank_exact(queries, vectors, rows, k)].mean(axis=1)[:, columns]
 
     whole, by_box = shares(vectors[rows]), shares(np.stack(parts))
-    others = (rows[:, None] == rows) & ~np.eye(len(rows), dtype=bool)
+    others = (rows[:, None] == rows) & ~np.eye(len(rows), dtype=bool)  # [objects, objects]
     table = pd.DataFrame(
         {
             WHOLE: np.diag(whole),
@@ -317,7 +318,7 @@ def box_search(
     return table.groupby(rows).mean()
 
 
-def summary(
+def results_section(
     models: Sequence[EmbeddingModel],
     boxes: Mapping[str, pd.DataFrame],
     shares: Mapping[str, pd.DataFrame],

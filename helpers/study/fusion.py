@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from helpers import evaluation
-from helpers.evaluation import rank_exact
+from helpers.ranking import rank_exact
 from helpers.settings import TutorialError
 
 RRF_CONSTANT = 60
@@ -120,7 +120,7 @@ def whiten(embeddings: np.ndarray, dimensions: int = 128, power: float = 0.5) ->
             f"not the {dimensions} asked for: choose fewer dimensions, or set DATASET to a "
             "dataset with more photos."
         )
-    scaled = pca.transform(vectors) / pca.explained_variance_ ** (power / 2)
+    scaled = pca.transform(vectors) / pca.explained_variance_ ** (power / 2)  # [photos, dimensions]
     return normalize(scaled).astype(np.float32)
 
 
@@ -132,7 +132,7 @@ def expand_queries(gallery: np.ndarray, rows: np.ndarray, neighbours: int = 3) -
     expansion of Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human
     annotation", 2019. It costs a second search and no pass through a network.
     """
-    nearest = rank_exact(gallery[rows], gallery, rows, neighbours)
+    nearest = rank_exact(gallery[rows], gallery, rows, neighbours)  # [q, neighbours]
     queries = np.asarray(gallery[rows], np.float64)
     expanded = queries.copy()
     for column in nearest.T:
@@ -192,7 +192,7 @@ def _best_sums(
     rankings: Sequence[np.ndarray], scores: Sequence[np.ndarray], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum the scores of each photo over the routes; the k best by (score, lower id)."""
-    ids = np.hstack(rankings)
+    ids = np.hstack(rankings)  # [queries, Σ depths]
     queries = len(ids)
     asked = np.repeat(np.arange(queries), ids.shape[1])
     hits = pd.DataFrame({"query": asked, "id": ids.ravel(), "score": np.hstack(scores).ravel()})

@@ -48,7 +48,7 @@ def jittered(vectors: np.ndarray, count: int) -> np.ndarray:
         return vectors[:count]
     a = np.arange(copies) % len(vectors)
     b, c = random.integers(len(vectors), size=(2, copies))
-    made = vectors[a]
+    made = vectors[a]  # [copies, d]
     made += vectors[b]
     made -= vectors[c]
     np.maximum(made, 0, out=made)
@@ -58,7 +58,7 @@ def jittered(vectors: np.ndarray, count: int) -> np.ndarray:
 def exact_neighbours(stored: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     """Rows of the k nearest of `stored` [n, d] to each query [m, d], unit vectors: int [m, k]."""
     k = min(k, len(stored))
-    cosines = queries @ stored.T
+    cosines = queries @ stored.T  # [m, n]
     best = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1, kind="stable")
     return np.take_along_axis(best, order, axis=1)

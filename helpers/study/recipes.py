@@ -19,7 +19,7 @@ from sklearn.preprocessing import normalize
 
 from helpers import results
 from helpers.datasets import ImageDataset
-from helpers.extraction import Embedder, cached_vectors, contract, open_session
+from helpers.extraction import Encoder, cached_vectors, contract, open_session
 from helpers.images import RESIZE
 from helpers.models import NETWORKS, Recipe
 from helpers.settings import ROOT, TutorialError, display_path, load_settings
@@ -52,7 +52,7 @@ def recipe_vectors(onnx_path: Path, paths: Sequence[Path], recipe: Recipe) -> np
     pooling = preparation.pop("pooling")
     key = json.dumps([about["cache_key"], preparation, POOLINGS, GEM_POWER], sort_keys=True)
     dimension = int(about["dimension"])
-    all_poolings = Embedder(
+    all_poolings = Encoder(
         stem=f"{about['model']}-{'-'.join(preparation.values())}",
         key=hashlib.sha256(key.encode()).hexdigest(),
         dimension=len(POOLINGS) * dimension,

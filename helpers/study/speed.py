@@ -60,7 +60,7 @@ def one_session(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(vectors)
 
 
-def batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
+def parallel_batches(onnx_path: Path, paths: Sequence[Path]) -> np.ndarray:
     """Small batches on all CPUs, decoded and computed at once: what `extraction.extract` does."""
     return np.concatenate(list(embed(onnx_path, paths)))
 
@@ -79,7 +79,7 @@ def pipelines(name: str) -> dict[str, Pipeline]:
     files = {variant: ensure_onnx(model) for variant, model in variants(name).items()}
     first = next(iter(files.values()))
     loops = {ARTICLE: partial(article_loop, first), "one session": partial(one_session, first)}
-    return loops | {variant: partial(batches, file) for variant, file in files.items()}
+    return loops | {variant: partial(parallel_batches, file) for variant, file in files.items()}
 
 
 def throughput(

@@ -40,7 +40,8 @@ from faults import (  # noqa: F401 (fixtures)
 from redis import RedisError
 
 from helpers import conversion, extraction, models, path_store, search, services, vector_store
-from helpers.datasets import ImageDataset, fetch_coco, open_dataset
+from helpers.datasets import ImageDataset, open_dataset
+from helpers.datasets.download import fetch_coco
 from helpers.models import embedding_model
 from helpers.services import connect_milvus, connect_redis, running_services, stop_services
 from helpers.settings import TutorialError
@@ -84,7 +85,9 @@ def fetch(server, folder: Path) -> ImageDataset:
 def fetching(server, folder: Path):
     settings = {"COCO_BASE_URL": server.url, "DATA_DIR": str(folder.parent)}
     code = f"import os; os.environ.update({settings!r}); "
-    return python(f"{code}from helpers.datasets import *; fetch_coco(everything=True)")
+    return python(
+        f"{code}from helpers.datasets.download import fetch_coco; fetch_coco(everything=True)"
+    )
 
 
 def photo_names(folder: Path) -> set[str]:

@@ -13,7 +13,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers import adoption, conversion, onnx_contract, preprocessing
+from helpers import adoption, conversion, models
+from helpers.adoption import onnx_contract, preprocessing
 from helpers.extraction import extract
 from helpers.images import load_pixels
 from helpers.models import NETWORKS, all_models, embedding_model
@@ -167,7 +168,7 @@ def test_a_raw_export_gives_the_vectors_of_our_own_conversion(
     assert shapes == {"embedding": ["N", 1280], "feature_map": ["N", "h", "w", 1280]}
     assert np.allclose(extract(path, photos), vectors(name, photos), atol=1e-6)
     int8 = conversion.onnx_model(name, preset="recommended", precision="int8")
-    assert conversion.compare(extract(int8, photos), extract(path, photos))[0].min() > 0.9
+    assert conversion.parity(extract(int8, photos), extract(path, photos))[0].min() > 0.9
 
 
 @pytest.mark.skipif(not FROM_PYTORCH.exists(), reason="no export of PyTorch's beside the checkout")
@@ -425,7 +426,7 @@ def test_a_file_that_changed_takes_its_own_place(first_layers, adopt, photos):
     last = ("Identity", ["map"], "again", {})
     weaker = followed(first_layers, ("Pow", ["map", "two"], "out", {}), last, outputs=["out"],
                       two=np.float32(2))  # fmt: skip
-    assert adopt(weaker, **SCALED) == name and name in adoption.networks()
+    assert adopt(weaker, **SCALED) == name and name in models.networks()
     assert not np.allclose(vectors(name, photos), before, atol=0.01)
 
 

@@ -90,7 +90,7 @@ def test_other_weights_make_the_file_stale(path, model, monkeypatch):
 def test_parity_numbers():
     a = np.array([[1, 0], [0, 1]], np.float32)
     b = np.array([[1, 0], [1, 1]], np.float32)
-    cosines, difference = conversion.compare(a, b)
+    cosines, difference = conversion.parity(a, b)
     assert np.allclose(cosines, [1, 1 / np.sqrt(2)]) and difference == 1
 
 

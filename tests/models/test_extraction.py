@@ -36,11 +36,18 @@ def counted(monkeypatch):
     return passed
 
 
-def test_rows_follow_paths_and_have_length_one(onnx_path, build, photos):
-    vectors = extraction.extract(onnx_path, photos, batch_size=2)
+@pytest.fixture
+def photo_by_photo(monkeypatch):
+    monkeypatch.setattr(extraction, "BATCH_SIZE", 1)
+
+
+def test_rows_follow_paths_and_have_length_one(onnx_path, build, photos, monkeypatch):
+    monkeypatch.setattr(extraction, "BATCH_SIZE", 2)
+    vectors = extraction.extract(onnx_path, photos)
     assert vectors.shape == (len(photos), 512) and vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    backwards = extraction.extract(onnx_path, photos[::-1], batch_size=3)
+    monkeypatch.setattr(extraction, "BATCH_SIZE", 3)
+    backwards = extraction.extract(onnx_path, photos[::-1])
     assert np.array_equal(backwards[::-1], vectors)
 
 
@@ -68,13 +75,14 @@ def test_a_photo_that_occurs_twice_is_computed_once(onnx_path, build, photos, co
     assert len(counted) == 2 and np.array_equal(vectors[0], vectors[2])
 
 
+@pytest.mark.usefixtures("photo_by_photo")
 def test_an_interrupted_run_goes_on_where_it_stopped(onnx_path, build, photos, counted):
-    whole = extraction.extract(onnx_path, photos, batch_size=1)
+    whole = extraction.extract(onnx_path, photos)
     [keys] = build.rglob("keys")
     with keys.open("r+b") as file:  # killed while the third key was being written
         file.truncate(2 * DIGEST_BYTES + 5)
     counted.clear()
-    assert np.allclose(extraction.extract(onnx_path, photos, batch_size=1), whole, atol=1e-6)
+    assert np.allclose(extraction.extract(onnx_path, photos), whole, atol=1e-6)
     assert len(counted) == len(photos) - 2
 
 
@@ -82,15 +90,16 @@ def test_no_photos(onnx_path, build):
     assert extraction.extract(onnx_path, []).shape == (0, 512)
 
 
+@pytest.mark.usefixtures("photo_by_photo")
 def test_a_broken_photo_is_named_and_the_others_are_kept(
     onnx_path, build, photos, tmp_path, counted
 ):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"not a photo")
     with pytest.raises(TutorialError, match="broken.jpg"):
-        extraction.extract(onnx_path, [*photos, broken], batch_size=1)
+        extraction.extract(onnx_path, [*photos, broken])
     counted.clear()
-    extraction.extract(onnx_path, photos, batch_size=1)
+    extraction.extract(onnx_path, photos)
     assert len(counted) <= 2, "what was computed before the broken photo is kept"
 
 
@@ -112,7 +121,7 @@ def test_a_provider_that_does_not_load_is_named_and_the_cpu_computes(
     onnx_path, build, photos, monkeypatch, capsys
 ):
     on_cpu = np.concatenate(list(extraction.embed(onnx_path, photos)))
-    sessions._session.cache_clear()
+    sessions._opened.cache_clear()
     available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(sessions.onnxruntime, "get_available_providers", lambda: available)
     assert np.array_equal(np.concatenate(list(extraction.embed(onnx_path, photos))), on_cpu)

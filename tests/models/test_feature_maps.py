@@ -18,7 +18,7 @@ import measure_recipes  # noqa: E402
 
 @pytest.fixture(scope="module")
 def maps(onnx_files, photos):
-    return extraction.feature_maps(onnx_files["vgg16"], photos, batch_size=2)
+    return extraction.feature_maps(onnx_files["vgg16"], photos)
 
 
 def test_pooled_maps_are_the_vectors(maps, onnx_files, photos):

@@ -58,7 +58,7 @@ def test_vectors_stay_close_to_fp32(int8_file, onnx_files, photos):
         [vectors[path]] = session.run(["embedding"], {"image": pixels})
     fp32, int8 = vectors.values()
     assert np.allclose(np.linalg.norm(int8, axis=1), 1, atol=1e-5)
-    cosines, difference = conversion.compare(fp32, int8)
+    cosines, difference = conversion.parity(fp32, int8)
     assert cosines.min() > 0.99 and difference > 0
 
 
@@ -70,7 +70,7 @@ def test_relu6_is_part_of_the_convolution_before_it(onnx_files, photos, monkeypa
     assert "Clip" not in conversion.inspect(int8)["operators"]
     pixels = np.stack([load_pixels(photo, 224) for photo in photos])
     fp32, int8 = (conversion.outputs(path, pixels)["embedding"] for path in (fp32, int8))
-    assert conversion.compare(fp32, int8)[0].min() > 0.9
+    assert conversion.parity(fp32, int8)[0].min() > 0.9
 
 
 def test_calibration_is_reproducible_and_fits_the_recipe():

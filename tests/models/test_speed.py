@@ -26,7 +26,7 @@ def test_every_way_gives_the_same_vectors(fp32, photos):
     for way in (
         lambda paths: speed.article_loop(fp32, paths),
         bench.network_only(fp32, photos),
-        bench.all_models([fp32]),
+        bench.one_pass([fp32]),
     ):
         assert np.allclose(way(photos), expected, atol=1e-5)
 

@@ -19,7 +19,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from helpers import TutorialError, datasets
-from helpers.datasets import ANIMALS, fetch_coco, open_dataset
+from helpers.datasets import open_dataset
+from helpers.datasets.download import ANIMALS, fetch_coco
 from helpers.settings import ROOT
 
 COCO_MINI = (ROOT / os.environ.get("COCO_MINI", "../shared/coco-mini")).resolve()

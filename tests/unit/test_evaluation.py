@@ -314,7 +314,7 @@ def test_intervals_of_several_metrics_as_a_table_and_as_numbers():
     assert table.loc["p@1"].tolist() == [1, 1, 1]
     expected = ev.bootstrap_ci(values["ndcg@10"])
     assert tuple(table.loc["ndcg@10"]) == expected
-    assert ev.record(table) == {
+    assert ev.results_entry(table) == {
         "ndcg@10": expected.mean,
         "ndcg@10_ci": [expected.low, expected.high],
         "p@1": 1,

@@ -20,7 +20,8 @@ from test_datasets import change, make_coco, make_photo, photos_in
 
 from helpers import TutorialError, datasets, path_store, results, vector_store, weights
 from helpers import services as services_module
-from helpers.datasets import fetch_coco, open_dataset
+from helpers.datasets import open_dataset
+from helpers.datasets.download import fetch_coco
 from helpers.services import connect_milvus, connect_redis
 from helpers.settings import ROOT, relative_path, resolve
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers import TutorialError, vector_store
-from helpers.evaluation import squared_distances
+from helpers.ranking import squared_distances
 from helpers.services import connect_milvus, stop_services
 from helpers.study import indexes
 

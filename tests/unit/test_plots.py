@@ -9,7 +9,7 @@ import pytest
 from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
 
-from helpers import plots
+from helpers import photo_maps, plots
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
 from helpers.study import figures as study_figures
@@ -38,7 +38,7 @@ def texts(figure):
 def test_a_category_with_dollar_signs_is_written_as_it_is(dataset):
     table = pd.DataFrame({"mean": [0.5, 0.6], "queries": [2, 3]}, index=[ODD, "cat"])
     figures = [
-        plots.photo_grid(dataset, dataset.records),
+        plots.photo_grid(dataset.records),
         study_figures.category_bars({"ResNet50": table, "VGG16": table}, "ndcg@10"),
     ]
     for figure in figures:
@@ -79,20 +79,21 @@ def test_a_comparison_says_in_words_what_it_shows(dataset):
 
 
 def test_the_chart_of_operators_shows_the_most_frequent_of_both_files():
-    counts = {"ResNet50": Counter(Conv=9, Add=5, Pad=1), "VGG16": Counter(Conv=3, MaxPool=4)}
-    shown = texts(plots.operators(counts, most=3))
-    assert [text for text in shown if text.isalpha()] == ["Conv", "Add", "MaxPool"]
+    resnet50 = Counter(Conv=9, Add=5, Pad=1, Relu=4, Mul=3, Cast=2)
+    shown = texts(plots.operators({"ResNet50": resnet50, "VGG16": Counter(Conv=3, MaxPool=6)}))
+    known = ["Conv", "MaxPool", "Add", "Relu", "Mul", "Cast"]
+    assert [text for text in shown if text.isalpha()] == known
 
 
 def test_names_on_a_map_stand_beside_the_photos(dataset):
     places = {"ResNet50": np.zeros((4, 2)), "VGG16": np.eye(4, 2)}
-    figure = plots.embedding_maps(places, dataset, [ODD, "cat", "dog", ODD])
+    figure = photo_maps.embedding_maps(places, dataset, [ODD, "cat", "dog", ODD])
     assert ODD in texts(figure)
     for axes in figure.axes:
         names = [text.get_bbox_patch().get_window_extent() for text in axes.texts]
         assert len(names) == 3
         assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])
-        pictures = [one for one in axes.artists if isinstance(one, AnnotationBbox)]
+        pictures = [artist for artist in axes.artists if isinstance(artist, AnnotationBbox)]
         assert len(pictures) == 4
         for picture in pictures:
             assert not picture.get_window_extent().count_overlaps(names)
@@ -102,7 +103,7 @@ def test_names_on_a_map_that_is_full_of_photos_do_not_lie_on_each_other(dataset)
     records = dataset.records * 50
     places = {"ResNet50": np.random.default_rng(0).uniform(size=(200, 2))}
     kinds = [f"the kind {row % 12}" for row in range(200)]  # their medians are near each other
-    figure = plots.embedding_maps(places, ImageDataset("full", "full", records), kinds)
+    figure = photo_maps.embedding_maps(places, ImageDataset("full", "full", records), kinds)
     assert set(kinds) <= set(texts(figure))
     names = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts]
     assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])

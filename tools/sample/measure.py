@@ -14,8 +14,8 @@ import numpy as np
 
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
-from helpers.evaluation import category_matrix, rank_exact
 from helpers.extraction import extract
+from helpers.ranking import category_matrix, rank_exact
 
 NEIGHBOURS = 5
 MODELS = {"resnet50": "ResNet50", "vgg16": "VGG16"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto
 
-from helpers.preprocessing import read_config
-from helpers.settings import TutorialError, display_path
+from helpers.adoption.preprocessing import read_config
+from helpers.conversion import parity
+from helpers.settings import TutorialError, display_path, last_line
 
 CONFIGS = ("preprocessor_config.json", "config.json")
 LARGEST = 2**31 - 2**24  # bytes; what protobuf can hold, less what is added
@@ -69,17 +71,19 @@ class Original:
 
     def __init__(self, file: Path, proto: onnx.ModelProto):
         self.file, self.proto = file, proto
-        known = {entry.name for entry in proto.graph.initializer}
-        self.inputs = [each for each in proto.graph.input if each.name not in known]
         self.producers = {name: node for node in proto.graph.node for name in node.output}
+        self.constants = {tensor.name for tensor in proto.graph.initializer}
+        self.inputs = [value for value in proto.graph.input if value.name not in self.constants]
+        made = (name for name, node in self.producers.items() if node.op_type == "Constant")
+        self.constants.update(made)
 
     def open(self) -> None:
         """Raises TutorialError if ONNX Runtime cannot run it."""
         self.session = self._open(str(self.file))
         self.outputs = [
-            each.name
-            for each in self.session.get_outputs()
-            if each.type in ("tensor(float)", "tensor(float16)", "tensor(double)")
+            value.name
+            for value in self.session.get_outputs()
+            if value.type in ("tensor(float)", "tensor(float16)", "tensor(double)")
         ]
 
     def _open(self, model: str | bytes) -> onnxruntime.InferenceSession:
@@ -101,19 +105,16 @@ class Original:
         session = self.session
         if not set(names) <= set(self.outputs):
             whole = self.whole()
-            for name in set(names) - {each.name for each in whole.graph.output}:
+            for name in set(names) - {value.name for value in whole.graph.output}:
                 whole.graph.output.append(onnx.ValueInfoProto(name=name))
             session = self._open(whole.SerializeToString())
-        step, found = photos.batch or len(fed), []
+        step, batches = photos.batch or len(fed), []
         for start in range(0, len(fed), step):
             chunk = fed[start : start + step]
             filled = np.resize(chunk, (step, *chunk.shape[1:]))  # repeats where too few are left
             results = session.run(names, {photos.name: filled})
-            found.append([result[: len(chunk)] for result in results])
-        return {
-            name: np.concatenate(rows)
-            for name, rows in zip(names, zip(*found, strict=True), strict=True)
-        }
+            batches.append([result[: len(chunk)] for result in results])
+        return {name: np.concatenate(rows) for name, *rows in zip(names, *batches, strict=True)}
 
     def whole(self) -> onnx.ModelProto:
         """A copy of the network with its external data inside."""
@@ -121,6 +122,17 @@ class Original:
         copy.CopyFrom(self.proto)
         onnx.load_external_data_for_model(copy, str(self.file.parent))
         return copy
+
+
+class Tensors(dict):
+    """A network's outputs for some photos by name; any other tensor is computed when asked for."""
+
+    def __init__(self, original: Original, fed: np.ndarray, photos: Photos):
+        self.original, self.fed, self.photos = original, fed, photos
+        super().__init__(original.run(original.outputs, fed, photos))
+
+    def __missing__(self, name: str) -> np.ndarray:
+        return self.original.run([name], self.fed, self.photos)[name]
 
 
 def located(path: Path) -> tuple[Path, Path]:
@@ -144,8 +156,7 @@ def located(path: Path) -> tuple[Path, Path]:
 def read(file: Path) -> tuple[onnx.ModelProto, list[Path]]:
     """A network without what lies in other files, and those.
 
-    Raises:
-        TutorialError: it is no ONNX file, larger than one can be here, or a part is missing.
+    Raises TutorialError if it is no ONNX file, larger than one can be here, or a part is missing.
     """
     where, parts = display_path(file), []
     if file.stat().st_size <= LARGEST:
@@ -157,7 +168,7 @@ def read(file: Path) -> tuple[onnx.ModelProto, list[Path]]:
                 f"{where} is not an ONNX file: give one that a framework's ONNX export wrote, or "
                 "fetch it again (what Git LFS leaves in its place is only a note of where it is)."
             )
-        entries = [entry for each in proto.graph.initializer for entry in each.external_data]
+        entries = [entry for tensor in proto.graph.initializer for entry in tensor.external_data]
         places = sorted({entry.value for entry in entries if entry.key == "location"})
         parts = [file.parent / place for place in places]
         for part in parts:
@@ -174,33 +185,36 @@ def read(file: Path) -> tuple[onnx.ModelProto, list[Path]]:
     return proto, parts
 
 
-def digest(parts: Sequence[Path]) -> str:
-    """SHA-256 of all files of a network; those that are not there do not count."""
-    found = hashlib.sha256()
-    for part in parts:
+def network_digest(files: Sequence[Path], folder: Path) -> str:
+    """SHA-256 of all files of a network and of its configuration, where there is one."""
+    digests = hashlib.sha256()
+    for part in (*files, *(folder / name for name in CONFIGS)):
         if part.is_file():
             with part.open("rb") as content:
-                found.update(hashlib.file_digest(content, "sha256").digest())
-    return found.hexdigest()
+                digests.update(hashlib.file_digest(content, "sha256").digest())
+    return digests.hexdigest()
 
 
-def hints(folder: Path) -> dict:
-    """What `config.json` says that matters here: `image_size` in pixels, `labels`, a count."""
+def configuration(folder: Path) -> dict:
+    """`preprocessor_config.json`, and of `config.json` `image_size` in pixels, `labels`, a count.
+
+    Raises TutorialError if one is no JSON object.
+    """
     config = read_config(folder / CONFIGS[1])
     config = config.get("vision_config") or config  # CLIP has one part for text, one for photos
     labels = len(config.get("id2label") or ()) or config.get("num_labels")
-    return {"image_size": config.get("image_size"), "labels": labels}
+    about = {"image_size": config.get("image_size"), "labels": labels}
+    return about | read_config(folder / CONFIGS[0])
 
 
 def layouts(original: Original) -> list[Photos]:
-    """The ways in which photos may be meant to be given, most likely first.
+    """The layouts in which photos may be meant to be given, most likely first.
 
-    Raises:
-        TutorialError: they are not given as a single input of colour photos.
+    Raises TutorialError if they are not given as a single input of colour photos.
     """
     where = display_path(original.file)
     if len(original.inputs) != 1:
-        names = ", ".join(each.name for each in original.inputs) or "none"
+        names = ", ".join(value.name for value in original.inputs) or "none"
         raise TutorialError(
             f"{where} wants {len(original.inputs)} inputs ({names}), and only photos can be given: "
             "export the part that sees photos alone, such as CLIP's vision_model.onnx."
@@ -213,7 +227,7 @@ def layouts(original: Original) -> list[Photos]:
             f"{where} takes {onnx.TensorProto.DataType.Name(kind)} {dims} as {given.name!r}, and "
             "photos are four-dimensional and float or uint8: export the network that sees photos."
         )
-    found = []
+    possible = []
     for first in (True, False):
         channels, sides = (dims[1], dims[2:]) if first else (dims[3], dims[1:3])
         if channels == 3 or (channels is None and 3 not in dims):
@@ -223,125 +237,93 @@ def layouts(original: Original) -> list[Photos]:
                     "made here: export it for a square."
                 )
             size = next((side for side in sides if side), None)
-            found.append(Photos(given.name, kind, first, dims[0], size))
-    if not found:
+            possible.append(Photos(given.name, kind, first, dims[0], size))
+    if not possible:
         raise TutorialError(
             f"{where} takes {dims} as {given.name!r}, which has no side of three colours: export "
             "the network for colour photos."
         )
-    return found
+    return possible
 
 
 def the_vector(
-    original: Original,
-    found: Mapping[str, np.ndarray],
-    inner: Callable[[str], np.ndarray],
-    output: str | None,
-    labels: int | None,
+    original: Original, tensors: Tensors, output: str | None, labels: int | None
 ) -> Vector:
-    """Which tensor is to be the vector.
+    """Which tensor is to be the vector, with the feature map it is pooled from where there is one.
 
-    Args:
-        original: the network.
-        found: its outputs for some photos.
-        inner: computes another tensor for the same photos.
-        output: the name a reader gave.
-        labels: how many classes the network's configuration names.
-
-    Raises:
-        TutorialError: `output` is no tensor of the network.
+    `output` is the name a reader gave, `labels` how many classes the network's configuration names.
+    Raises TutorialError if `output` is no tensor of the network.
     """
-    if output is not None:
-        if output not in {*found, *original.producers}:
-            raise TutorialError(
-                f"{display_path(original.file)} has no output {output!r}, only "
-                f"{', '.join(found)}: give one of these."
-            )
-        return with_map(original, found, inner, output, f"its {output!r}, as you said")
-    flat = [name for name, array in found.items() if array[0].ndim > 0 and is_flat(array)]
+    if output is None:
+        name, said = _likely_vector(original, tensors, labels)
+    elif output in {*tensors, *original.producers}:
+        name, said = output, f"its {output!r}, as you said"
+    else:
+        raise TutorialError(
+            f"{display_path(original.file)} has no output {output!r}, only "
+            f"{', '.join(tensors)}: give one of these."
+        )
+    array = tensors[name]
+    if array.ndim == 3:  # [N, T, d]
+        square = round(array.shape[1] ** 0.5) ** 2 == array.shape[1]
+        token = "the mean of its tokens" if square else "its first token"
+        return Vector(name, "mean" if square else "first", f"{said}, {token}")
+    if array.ndim == 4 and not _is_flat(array):
+        first = array.shape[1] != array.shape[2]  # [N, d, h, w]: places are square
+        return Vector(name, "map", f"{said}, averaged over its places", name, first, "average")
+    return _with_feature_map(original, tensors, Vector(name, "vector", said))
+
+
+def _likely_vector(original: Original, tensors: Tensors, labels: int | None) -> tuple[str, str]:
+    """The tensor that a file's names, operators and shapes speak for, and what it is in words."""
+    flat = [name for name, array in tensors.items() if _is_flat(array)]
     scores = [
         name
         for name in flat
         if SCORES.search(name)
         or original.producers[name].op_type in SOFTMAX
-        or found[name].shape[1] == labels
+        or tensors[name].shape[1] == labels
     ]
-    pooled = sorted(
+    vectors = sorted(
         (name for name in flat if name not in scores), key=lambda name: not POOLED.search(name)
     )
-    others = [name for name, array in found.items() if array.ndim in (3, 4) and name not in flat]
-    if pooled:
-        return with_map(original, found, inner, pooled[0], f"its output {pooled[0]!r}")
-    if others:
-        last = [name for name in others if "last" in name] or others
-        return with_map(original, found, inner, last[0], f"its output {last[0]!r}")
-    if scores:
-        layer = before_layer(original, scores[0])
-        if layer:
-            said = f"what the last layer before its {scores[0]!r} gets"
-            return with_map(original, found, inner, layer, said)
-    name = next(iter(found))
-    return with_map(original, found, inner, name, f"its output {name!r}")
+    maps = [name for name, array in tensors.items() if array.ndim in (3, 4) and name not in flat]
+    if scores and not vectors and not maps:
+        layer = _producer(original, scores[0])
+        if layer is not None and layer.op_type in LAYERS:
+            return layer.input[0], f"what the last layer before its {scores[0]!r} gets"
+    last = [name for name in maps if "last" in name]
+    name = [*vectors, *last, *maps, *tensors][0]
+    return name, f"its output {name!r}"
 
 
-def is_flat(array: np.ndarray) -> bool:
+def _is_flat(array: np.ndarray) -> bool:
     """Whether it is a vector per photo: [N, d] or [N, d, 1, 1]."""
     return array.ndim == 2 or (array.ndim == 4 and array.shape[2:] == (1, 1))
 
 
-def before_layer(original: Original, name: str) -> str | None:
-    """What the last layer before a tensor gets; None where there is none."""
-    constants = {each.name for each in original.proto.graph.initializer}
-    constants |= {key for key, node in original.producers.items() if node.op_type == "Constant"}
+def _producer(original: Original, name: str) -> onnx.NodeProto | None:
+    """The node that a tensor comes from, past those that leave a vector's numbers in order."""
     node = original.producers.get(name)
     while node is not None and node.op_type in PASSED:
-        computed = [each for each in node.input if each not in constants]
+        computed = [name for name in node.input if name not in original.constants]
         node = original.producers.get(computed[0]) if computed else None
-    return node.input[0] if node is not None and node.op_type in LAYERS else None
+    return node
 
 
-def with_map(
-    original: Original,
-    found: Mapping[str, np.ndarray],
-    inner: Callable[[str], np.ndarray],
-    name: str,
-    said: str,
-) -> Vector:
-    """A tensor as the vector, with the feature map that it is pooled from where there is one."""
-    array = found[name] if name in found else inner(name)
-    if array.ndim == 3:
-        places = array.shape[1]
-        square = round(places**0.5) ** 2 == places
-        token = "the mean of its tokens" if square else "its first token"
-        return Vector(name, "mean" if square else "first", f"{said}, {token}")
-    if array.ndim == 4 and not is_flat(array):
-        first = array.shape[1] != array.shape[2]  # [N, d, h, w]: places are square
-        return Vector(name, "map", f"{said}, averaged over its places", name, first, "average")
-    flat = array.reshape(len(array), -1).astype(np.float64)
-    maps = [each for each, values in found.items() if values.ndim == 4]
-    node = original.producers.get(name)
-    while node is not None and node.op_type in PASSED:
-        node = original.producers.get(node.input[0])
-    if node is not None and node.op_type in POOLINGS:
-        maps.append(node.input[0])
-    for each in maps:
-        values = (found[each] if each in found else inner(each)).astype(np.float64)
-        if values.ndim != 4:
-            continue
-        for first, axes in ((True, (2, 3)), (False, (1, 2))):
-            for pooling, pool in (("average", np.mean), ("max", np.max)):
-                pooled = pool(values, axis=axes)
-                if pooled.shape == flat.shape and cosine(pooled, flat) >= EQUAL:
-                    return Vector(name, "vector", said, each, first, pooling)
-    return Vector(name, "vector", said)
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The lowest cosine between rows of the same number."""
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
-
-
-def last_line(error: Exception) -> str:
-    """What an error of ONNX Runtime says, in one line."""
-    return str(error).strip().splitlines()[-1].rstrip(".")[-200:]
+def _with_feature_map(original: Original, tensors: Tensors, vector: Vector) -> Vector:
+    """The vector with the feature map, of the outputs or inside, whose pooling it is."""
+    flat = tensors[vector.tensor]
+    flat = flat.reshape(len(flat), -1)  # [N, d]
+    candidates = [name for name, array in tensors.items() if array.ndim == 4]
+    pooling_layer = _producer(original, vector.tensor)
+    if pooling_layer is not None and pooling_layer.op_type in POOLINGS:
+        candidates.append(pooling_layer.input[0])
+    poolings = {"average": np.mean, "max": np.max}
+    for name, first in product(candidates, (True, False)):
+        maps = tensors[name].astype(np.float64)
+        for pooling, pool in poolings.items() if maps.ndim == 4 else ():
+            pooled = pool(maps, axis=(2, 3) if first else (1, 2))  # [N, d]
+            if pooled.shape == flat.shape and parity(pooled, flat)[0].min() >= EQUAL:
+                return replace(vector, feature_map=name, channels_first=first, pooling=pooling)
+    return vector

@@ -39,22 +39,23 @@ class Scaling:
         return (mean / self.factor).astype(np.float32), (self.factor / std).astype(np.float32)
 
     def __str__(self) -> str:
-        shift, scale = (" ".join(f"{each:.6g}" for each in row) for row in self.shift_and_scale())
+        shift, scale = (
+            " ".join(f"{number:.6g}" for number in row) for row in self.shift_and_scale()
+        )
         return f"{self.channels.lower()}, (x - [{shift}]) * [{scale}]"
 
 
 def read_config(path: Path) -> dict:
     """A JSON file of settings; empty where there is none.
 
-    Raises:
-        TutorialError: it holds no JSON object.
+    Raises TutorialError if it holds no JSON object.
     """
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(config, dict):
+            return config
     except (OSError, ValueError):
         pass
     raise TutorialError(
@@ -72,14 +73,9 @@ def scaling(
 ) -> Scaling:
     """The numbers a network wants, given ones first.
 
-    Args:
-        config: of `preprocessor_config.json`.
-        mean, std: three numbers each for channels scaled to 0–1.
-        channels: RGB or BGR.
-        where: names the model in errors.
-
-    Raises:
-        TutorialError: nobody says mean and deviation, or they cannot be.
+    config: of `preprocessor_config.json`. mean, std: three numbers each for channels scaled to
+    0–1. channels: RGB or BGR. where: names the model in errors. Raises TutorialError if nobody says
+    mean and deviation, or they cannot be.
     """
     if channels not in ("RGB", "BGR"):
         raise TutorialError(f'channels={channels!r} is unknown: give "RGB" or "BGR".')
@@ -87,10 +83,9 @@ def scaling(
     factor = config.get("rescale_factor", 1 / 255) if rescaled else 1.0
     if config.get("do_normalize") is False:
         config = {**config, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}
-    numbers = {}
-    for name, value in (("mean", mean), ("std", std)):
-        numbers[name] = value if value is not None else config.get(f"image_{name}")
-    lacking = [name for name, value in numbers.items() if value is None]
+    mean = config.get("image_mean") if mean is None else mean
+    std = config.get("image_std") if std is None else std
+    lacking = [name for name, value in (("mean", mean), ("std", std)) if value is None]
     if lacking:
         raise TutorialError(
             f"Nothing says which {' and '.join(lacking)} {where} was trained with, and wrong ones "
@@ -98,20 +93,25 @@ def scaling(
             "channels scaled to 0–1, as in from_onnx(path, mean=(0.485, 0.456, 0.406), "
             "std=(0.229, 0.224, 0.225)), which are ImageNet's usual ones."
         )
-    for name, value in numbers.items():
-        try:
-            numbers[name] = tuple(float(each) for each in value)
-        except (TypeError, ValueError):
-            numbers[name] = ()
-        valid = len(numbers[name]) == 3 and np.isfinite(numbers[name]).all()
-        if valid and rescaled:  # pixels would not be within a hundred deviations else
-            valid = max(np.abs(numbers[name])) <= 1.5
-        if not valid or (name == "std" and min(numbers[name]) <= 0):
-            raise TutorialError(
-                f"{name}={value!r} of {where} is not three numbers for channels scaled to 0–1"
-                f"{', above 0' if name == 'std' else ''}: divide numbers for 0–255 by 255."
-            )
-    return Scaling(float(factor), numbers["mean"], numbers["std"], channels)
+    mean = _three_numbers("mean", mean, rescaled, where)
+    return Scaling(float(factor), mean, _three_numbers("std", std, rescaled, where), channels)
+
+
+def _three_numbers(name: str, value: Sequence, rescaled: bool, where: str) -> tuple[float, ...]:
+    """Mean or deviation, checked. Raises TutorialError."""
+    try:
+        numbers = tuple(float(number) for number in value)
+    except (TypeError, ValueError):
+        numbers = ()
+    valid = len(numbers) == 3 and np.isfinite(numbers).all()
+    if valid and rescaled:  # pixels would not be within a hundred deviations else
+        valid = max(np.abs(numbers)) <= 1.5
+    if not valid or (name == "std" and min(numbers) <= 0):
+        raise TutorialError(
+            f"{name}={value!r} of {where} is not three numbers for channels scaled to 0–1"
+            f"{', above 0' if name == 'std' else ''}: divide numbers for 0–255 by 255."
+        )
+    return numbers
 
 
 def recipe(
@@ -125,16 +125,11 @@ def recipe(
 ) -> Recipe:
     """How photos are resized for a network, its pooling left open; given values first.
 
-    Args:
-        config: of `preprocessor_config.json`.
-        fixed: height and width in pixels that the network insists on, if it does.
-        input_size, resize, crop: as in `models.Recipe`.
-        where: names the model in errors.
-
-    Raises:
-        TutorialError: nobody says the size, or the sizes contradict each other.
+    config: of `preprocessor_config.json`. fixed: height and width in pixels that the network
+    insists on, if it does. input_size, resize, crop: as in `models.Recipe`. where: names the model
+    in errors. Raises TutorialError if nobody says the size, or the sizes contradict each other.
     """
-    if resize is not None and resize not in RESIZE:
+    if resize not in (None, *RESIZE):
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
     size, squashed = _side(config.get("size"), where)
     cut, _ = _side(config.get("crop_size"), where)
@@ -144,6 +139,14 @@ def recipe(
     if portion and not cut:
         size, cut, squashed = round(size / portion), size, size >= SQUASHED_FROM
     wanted = input_size or cut or size or fixed or config.get("image_size")
+    _check_size(wanted, fixed, input_size is not None, where)
+    crop = not squashed if crop is None else crop
+    shorter = size if crop and size and cut and input_size is None and size > cut else None
+    return Recipe(wanted, resize or _resample(config, where), crop, "none", shorter)
+
+
+def _check_size(wanted: object, fixed: int | None, given: bool, where: str) -> None:
+    """Raises TutorialError for pixels of a side that a network cannot have."""
     if not wanted:
         raise TutorialError(
             f"{where} takes photos of any size, and nothing says which it was trained with: give "
@@ -152,21 +155,23 @@ def recipe(
     if not isinstance(wanted, int) or not 8 <= wanted <= 4096:
         raise TutorialError(f"input_size={wanted!r} is no number of pixels from 8 to 4096.")
     if fixed and wanted != fixed:
-        said = "input_size" if input_size else "preprocessor_config.json"
+        said = "input_size" if given else "preprocessor_config.json"
         raise TutorialError(
             f"{where} takes photos of {fixed} × {fixed} pixels only, and {said} says {wanted}: "
-            f"{'give that' if input_size else 'give input_size=' + str(fixed)}, or export the "
+            f"{'give that' if given else f'give input_size={fixed}'}, or export the "
             "network for the other size."
         )
+
+
+def _resample(config: Mapping, where: str) -> str:
+    """How a config wants photos resized: bicubic where it does not say. Raises TutorialError."""
     number = config.get("resample", 3)
-    if resize is None and number not in RESAMPLE:
+    if number not in RESAMPLE:
         raise TutorialError(
             f"preprocessor_config.json of {where} wants resample={number!r}, which is none of "
             f'{", ".join(RESIZE)}: give one, as in from_onnx(path, resize="bicubic").'
         )
-    crop = not squashed if crop is None else crop
-    shorter = size if crop and size and cut and input_size is None and size > cut else None
-    return Recipe(wanted, resize or RESAMPLE[number], crop, "none", shorter)
+    return RESAMPLE[number]
 
 
 def _side(size: object, where: str) -> tuple[int | None, bool]:
