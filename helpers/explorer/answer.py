@@ -159,15 +159,11 @@ def answer(stores: Stores, choice: Choice) -> Answer:
     by_id = {hit.id: hit for hits in sides for hit in hits}
 
     def row(hits: Sequence[Hit], values: np.ndarray, others: Sequence[dict[int, int]]):
-        return [
-            Result(
-                hit,
-                float(value),
-                tuple(other.get(hit.id) for other in others),
-                hit.labels & choice.query.labels,
-            )  # fmt: skip
-            for hit, value in zip(hits[:count], values[:count], strict=True)
-        ]
+        found = []
+        for hit, value in zip(hits[:count], values[:count], strict=True):
+            elsewhere = tuple(ranks.get(hit.id) for ranks in others)
+            found.append(Result(hit, float(value), elsewhere, hit.labels & choice.query.labels))
+        return found
 
     combined = [
         replace(by_id[id_], distance=0.0, rank=rank) for rank, id_ in enumerate(fused[0], start=1)

@@ -158,7 +158,7 @@ class EmbeddingMap(widgets.VBox):
         self.chosen = joined(rows, self.neighbours)
         with self.figure.batch_update():
             for trace in self.figure.data[: -len(self.places)]:
-                if trace.name is None:  # those with a name are in the legend
+                if trace.showlegend is False:
                     trace.opacity = FAINT if self.chosen else 1
             for lit, place in zip(self.figure.data[-2:], self.places, strict=True):
                 lit.x, lit.y = place[self.chosen].T.tolist() if self.chosen else ([], [])

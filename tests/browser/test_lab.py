@@ -1129,6 +1129,8 @@ def test_map_lasso_lights_up_the_same_photos_in_the_other_map(
     left, top = drawn[1].min(axis=0)
     lasso(page, left - 8, top - 8, left - 2, top - 2)  # around nothing
     wait_until(page, lambda: lit(plot, places) == [[], []])
+    strong = "plot => plot._fullData.every(one => one.visible !== true || one.opacity === 1)"
+    wait_until(page, lambda: plot.evaluate(strong))
     drawn_around = plot.locator(".selectionlayer path")
     wait_until(page, lambda: drawn_around.count() == 0)  # no empty lasso stays
 

@@ -473,7 +473,7 @@ def spaces(dataset):
 
 
 def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
-    *base, left, right = [trace for trace in spaces.figure.data if not trace.name]
+    *base, left, right = [trace for trace in spaces.figure.data if trace.showlegend is False]
     spaces.choose([3])
     wanted = {3} | {int(i) for seed in (1, 2) for i in nearest(unit_vectors(seed, 8))[3]}
     assert set(spaces.chosen) == wanted
