@@ -39,6 +39,7 @@ help:  ## this list
 run: ready  ## run all notebooks, write build/html/ and build/results.json
 	@$(PY) tools/run_notebooks.py
 
+# The unit tests in two processes: they mostly wait for others. A file's tests share what they set up.
 test: ready  ## ruff, how easy the notebooks are to read, unit tests, tests of the models, all notebooks with their outputs compared
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) tools/measure_notebooks.py
 	@$(TEST_ENV) $(PY) -m pytest -q -n 2 --dist loadfile tests/unit

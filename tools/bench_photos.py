@@ -101,7 +101,7 @@ def milliseconds(dataset: ImageDataset) -> dict[str, dict[str, float]]:
     with services.temporary_services():
         servers = {"milvus": services.connect_milvus(), "redis": services.connect_redis()}
         found = {}
-        for model in adoption.chosen_models():
+        for model in adoption.chosen_models("article"):
             stored = search.store_dataset(dataset, model, **servers)
             found[model.name] = percentiles(
                 lambda row, stored=stored: search.search_stored(stored, stored.vectors[[row]], 10),

@@ -48,7 +48,7 @@ QUICK_START = "00_quick_start"
 GALLERY_AFTER = "02_extract_vectors"
 CONVERT = """
 from helpers import adoption, conversion
-for model in adoption.chosen_models():
+for model in adoption.chosen_models("article"):
     conversion.ensure_onnx(model)
 """
 
@@ -164,7 +164,7 @@ def convert_models() -> None:
     In a kernel of its own, as the notebooks have: TensorFlow would stay in this process. Raises
     TutorialError if it fails.
     """
-    models = adoption.chosen_models()
+    models = adoption.chosen_models("article")
     if all(conversion.is_current(conversion.onnx_path(model), model) for model in models):
         return
     notebook = new_notebook(cells=[new_code_cell(CONVERT)])
@@ -176,7 +176,7 @@ def convert_models() -> None:
 def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
     """The gallery of the models of MODELS, under the article's recipe where they have it."""
     vectors = {}
-    for model in adoption.chosen_models():
+    for model in adoption.chosen_models("article"):
         title = model.title if model.preset == "article" else f"{model.title} ({model.preset})"
         vectors[title] = extraction.extract(conversion.ensure_onnx(model), dataset.paths)
     return pages.write_gallery(folder, dataset, vectors)
