@@ -965,6 +965,8 @@ def test_a_narrow_window(explore, screenshots):
         browser = page.locator(".photo-browser").first
         fits = "one => one.clientWidth < 650 && one.scrollWidth <= one.clientWidth"
         wait_until(page, lambda: browser.evaluate(fits))
+        tiles = page.locator(".photo-browser .results .tile")
+        assert tiles.evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
         page.screenshot(path=screenshots / "explorer_narrow.png")
         check_message_moves_no_photo(page, screenshots / "message_narrow.png")
     finally:
