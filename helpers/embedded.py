@@ -33,7 +33,7 @@ import psutil
 import redis
 
 from helpers.files import locked, writing, written_whole
-from helpers.settings import TutorialError, display_path, load_settings
+from helpers.settings import TutorialError, display_path, last_line, load_settings
 
 START_SECONDS = 300  # ends a hang and nothing else
 STOP_SECONDS = 15
@@ -276,8 +276,8 @@ def _launch(
 
 def _did_not_start(name: str, data: Path, what: str) -> TutorialError:
     log = log_path(name)
-    lines = log.read_text("utf-8", "replace").strip().splitlines() or ["nothing logged"]
-    said = lines[-1].strip().replace(f"{load_settings().build_dir}/", "")
+    text = log.read_text("utf-8", "replace").replace(f"{load_settings().build_dir}/", "")
+    said = last_line(text or "nothing logged")
     return TutorialError(
         f"The embedded {name} {what} at its start ({said}): see {display_path(log)}, delete "
         f"{display_path(data)} to start afresh, or set {SETTINGS[name]} to a server that runs "

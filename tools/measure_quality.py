@@ -1,7 +1,7 @@
-"""Which model, which combination, which steps: the numbers of notebooks 5 and 6 on DATASET.
+"""Which model, which combination, which steps: the numbers of notebooks 4 to 7 on DATASET.
 
-`make quality` runs both notebooks and keeps what they measured in `docs/quality.json`, and the
-ladder as `docs/ladder.svg`. The committed ones are of COCO photos (`DATASET=…/coco-mini`).
+`make quality` runs them and keeps what they measured in `docs/quality.json`, and the ladder as
+`docs/ladder.svg`. The committed ones are of COCO photos (`DATASET=…/coco-mini`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from helpers.files import written_whole
 from helpers.settings import ROOT, exit_status
 from helpers.study import figures
 
-NOTEBOOKS = ("05_measure_quality", "06_combine_models")
-SECTIONS = ("dataset", "environment", "evaluation", "fusion")
+NOTEBOOKS = ("04_search_compare", "05_measure_quality", "06_combine_models", "07_explain_matches")
+SECTIONS = ("dataset", "environment", "search", "evaluation", "fusion", "explanation")
 MEASURED = ROOT / "docs/quality.json"
 LADDER = ROOT / "docs/ladder.svg"
 

@@ -321,20 +321,25 @@ def box_search(
 def results_section(
     models: Sequence[EmbeddingModel],
     boxes: Mapping[str, pd.DataFrame],
+    objects: Mapping[str, pd.DataFrame],
     shares: Mapping[str, pd.DataFrame],
 ) -> dict[str, dict]:
     """What `results.json` keeps of each model.
 
     boxes: per title, where there are boxes, `evaluation.compare` of OWN with WHOLE and OTHER;
+    objects: per title, where there are outlines, the same of the columns of `object_shares`;
     shares: per title `object_shares`.
     """
+    columns = ["difference", "low", "high", "p"]
     section: dict[str, dict] = {}
     for model in models:
         entry = section[model.name] = {}
         if model.title in boxes:
-            rows = boxes[model.title][["difference", "low", "high", "p"]]
+            rows = boxes[model.title][columns]
             entry["box_against_whole_photo"] = rows.loc[f"{OWN} − {WHOLE}"].to_dict()
             entry["box_against_other_box"] = rows.loc[f"{OWN} − {OTHER}"].to_dict()
+        if model.title in objects:
+            entry |= objects[model.title][columns].to_dict("index")
         if len(table := shares[model.title]) > 1:
             mean, low, high = bootstrap_ci(table["object"].to_numpy())
             entry |= {"share_on_object": mean, "share_on_object_ci": [low, high]}

@@ -156,6 +156,12 @@ def test_a_saved_explorer_is_a_picture_and_the_notebooks_stay_clean(
     page.goto(f"{lab}/tree/saved.ipynb?token=test&reset")
     page.get_by_alt_text(STILL_ALT).wait_for()
     assert page.get_by_text("Error displaying widget").count() == 0
+    page.goto(f"{lab}/tree/10_explore.ipynb?token=test&reset")  # as committed, and not trusted
+    picture = page.get_by_alt_text(STILL_ALT).first
+    wait_until(page, lambda: picture.evaluate("one => one.naturalWidth > 0"))
+    # JupyterLab that is told to stop while it starts a kernel does not end.
+    context = "window.jupyterapp.shell.currentWidget.sessionContext"
+    page.wait_for_function(f"{context}.session?.kernel?.status === 'idle'")
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         copy = Path(environment["PYTHONPATH"]) / "notebooks" / notebook.name
         assert copy.read_bytes() == notebook.read_bytes()

@@ -304,11 +304,14 @@ def test_the_summary_is_whole_with_and_without_boxes():
     model = embedding_model("vgg16")
     columns = ["object", "area", "shifted", "other photos"]
     nothing = pd.DataFrame(columns=columns)
-    assert ex.results_section([model], {}, {model.title: nothing}) == {"vgg16": {}}
+    assert ex.results_section([model], {}, {}, {model.title: nothing}) == {"vgg16": {}}
     shares = pd.DataFrame([[0.5, 0.2, 0.3, 0.4], [0.7, 0.2, np.nan, 0.4]], columns=columns)
     boxes = {ex.OWN: [1.0, 0.8], ex.WHOLE: [0.5, 0.5], ex.OTHER: [0.1, 0.1]}
     table = evaluation.compare(boxes, [(ex.OWN, ex.WHOLE), (ex.OWN, ex.OTHER)])
-    found = ex.results_section([model], {model.title: table}, {model.title: shares})["vgg16"]
+    against = evaluation.compare(shares.to_dict("series"), [("object", "other photos")])
+    tables = {model.title: table}, {model.title: against}, {model.title: shares}
+    found = ex.results_section([model], *tables)["vgg16"]
+    assert found["object − other photos"]["difference"] == pytest.approx(0.2)
     assert found["share_on_object"] == pytest.approx(0.6)
     assert found["share_under_shifted_masks"] == pytest.approx(0.3)
     assert found["box_against_other_box"]["difference"] == pytest.approx(0.8)

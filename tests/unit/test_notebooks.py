@@ -1,17 +1,21 @@
 """The notebooks as committed: executed top to bottom, clean, linked, and alike in form."""
 
 import base64
+import json
 import re
 import sys
 from xml.etree import ElementTree
 
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers import evaluation
 from helpers.explorer.widget import STILL, STILL_ALT
 from helpers.settings import ROOT
+from helpers.study import recipes
 
 sys.path.append(str(ROOT / "tools"))
 import measure_notebooks  # noqa: E402
@@ -176,6 +180,49 @@ def test_numbers_said_of_the_sample_are_in_the_outputs(notebook):
                 values = shown(notebook.cells[:place])
                 wrong = [one for one in numbers(sentence) if not is_among(one, values)]
                 assert wrong == [], sentence
+
+
+def said_of_coco(cell):
+    """What is said of the photos of COCO: to the paragraph's end, or to what is of the sample."""
+    return re.findall(r"(?:of|[Oo]n) COCO.*?(?=On the sample|$)", cell.source, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """All numbers of the files that were measured on COCO, and what notebook 5 draws of one."""
+    quality, speed = (
+        json.loads((ROOT / f"docs/{name}.json").read_text(encoding="utf-8"))
+        for name in ("quality", "quality_per_second")
+    )
+    study = recipes.load_study()
+    found = numbers_of([quality, speed, recipes.INPUT_SIZES])
+    for network in study["networks"]:
+        scores = recipes.scores(study, network)
+        chosen_on, _ = evaluation.split_queries(np.arange(len(scores)))
+        found += scores.loc[chosen_on].mean().tolist()
+    return np.abs(found)
+
+
+def numbers_of(value):
+    """All numbers at any depth."""
+    if isinstance(value, dict | list | tuple):
+        inner = value.values() if isinstance(value, dict) else value
+        return [number for each in inner for number in numbers_of(each)]
+    return [value] if isinstance(value, int | float) else []
+
+
+@pytest.mark.parametrize("number", [4, 5, 6, 7, 8])
+def test_numbers_said_of_coco_are_kept(kept, number):
+    cells = nbformat.read(NOTEBOOKS[number], as_version=4).cells
+    said = 0
+    for place, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            for sentence in said_of_coco(cell):
+                values = [*kept, *shown(cells[:place])]
+                said += len(numbers(sentence))
+                wrong = [one for one in numbers(sentence) if not is_among(one, values)]
+                assert wrong == [], sentence
+    assert said >= 3
 
 
 def test_a_wrong_number_said_of_the_sample_is_noticed():

@@ -1,4 +1,4 @@
-"""The committed numbers of notebooks 5 and 6 on COCO photos, and what the README says of them."""
+"""The committed numbers of notebooks 4 to 7 on COCO photos, and what is said of them."""
 
 import json
 import re
