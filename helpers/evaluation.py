@@ -276,7 +276,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     numbers = shown.select_dtypes("number").columns
     shown[numbers] += 0.0
     if "p" in table:
-        shown["p"] = [f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in table["p"]]
+        shown["p"] = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in table["p"]]
     return shown.rename(index=spelled, columns=spelled)
 
 

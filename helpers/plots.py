@@ -215,9 +215,9 @@ def side_by_side(
             )
             axes.set_gid(f"{title}/{hit.rank}/{hit.id}")
             if column == 1:
-                axes.text(
-                    -0.1, 0.5, title, transform=axes.transAxes, rotation=90, va="center",
-                    ha="right", weight="bold", color="white",
+                axes.text(  # a file's name can be longer than a row is high
+                    -0.1, 0.5, textwrap.fill(title, 18), transform=axes.transAxes, rotation=90,
+                    va="center", ha="right", weight="bold", color="white",
                     bbox={"fc": colour(title, row), "ec": "none", "pad": 3},
                 )  # fmt: skip
     return figure

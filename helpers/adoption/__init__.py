@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from helpers.files import locked, written_whole
 from helpers.models import NETWORKS, EmbeddingModel, adopted_folder, embedding_model
 from helpers.progress import say
 from helpers.quantization import calibration_pixels
-from helpers.settings import TutorialError, display_path, last_line, load_settings, typed_path
+from helpers.settings import TutorialError, display_path, load_settings, typed_path
 
 ADOPTION = 1
 """Goes up when the same file would be adopted otherwise."""
@@ -110,7 +109,7 @@ def named(model: EmbeddingModel, about: Mapping) -> EmbeddingModel:
 
     What was adopted of the same file with the same settings is replaced: the file has changed.
     """
-    name = re.sub(r"[^a-z0-9]+", "_", model.title.lower()).strip("_") or "model"
+    name = re.sub(r"[^a-z0-9]+", "_", model.title.lower()).strip("_")[:60] or "model"
     title, before, identity = model.title, records().get(name, about), about["identity"]
     if name in NETWORKS or any(before[key] != about[key] for key in ("source", "given")):
         name, title = f"{name}_{identity[:6]}", f"{title} {identity[:6]}"
@@ -189,7 +188,7 @@ def adopt(
     prepared = replace(prepared, pooling=vector.pooling)
     before = before_network(photos, scaled, channels)
     for photo_by_photo in (False, True) if photos.batch == 1 else (False,):
-        with suppress(Exception):  # it cannot take several photos at once
+        try:
             proto = with_contract(
                 original.whole(), photos, before, vector, expected, photo_by_photo
             )
@@ -197,9 +196,13 @@ def adopt(
                 network = replace(network, int8=bool(vector.feature_map) and not photo_by_photo)
                 model = EmbeddingModel(title, "recommended", "fp32", network, prepared)
                 return proto, model, vector
+            why = "it computes something else for several photos at once than for one"
+        except Exception as error:  # of onnx or ONNX Runtime
+            words = onnx_networks.runtime_words(error)
+            why = f"it fails for several photos at once or in a newer opset ({words})"
     raise TutorialError(
-        f"{where} was not adopted, because it computes something else for several photos at once "
-        "than for one: export it for an open number of photos, or for one."
+        f"{where} was not adopted, because {why}: export it for an open number of photos, or for "
+        f"one, with standard operators of opset {conversion.OPSET}."
     )
 
 
@@ -249,7 +252,7 @@ def first_that_runs(
         try:
             return photos, Tensors(original, fed, photos)
         except Exception as error:  # ONNX Runtime's errors have no common class
-            reason = last_line(error)
+            reason = onnx_networks.runtime_words(error)
     size = pixels.shape[1]
     raise TutorialError(
         f"{display_path(original.file)} does not run on photos of {size} × {size} pixels "

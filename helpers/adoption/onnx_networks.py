@@ -29,12 +29,15 @@ TYPES = {
 }
 EQUAL = 0.9999
 """Cosine above which a pooled feature map is the vector."""
-POOLED = re.compile("pool|embed|feature|vector", re.I)
+POOLED = re.compile("pool|feature|vector", re.I)
 SCORES = re.compile("logit|prob|softmax|score|prediction", re.I)
 SOFTMAX = ("Softmax", "LogSoftmax", "Sigmoid")
-PASSED = (*SOFTMAX, "Identity", "Cast", "Flatten", "Squeeze", "Reshape", "Add")
+PASSED = (*SOFTMAX, "Identity", "Cast", "Dropout", "Flatten", "Squeeze", "Reshape")
+PASSED += ("Add", "Div", "LpNormalization")
 """What may lie between a layer and an output, and leaves a vector's numbers in their order."""
 LAYERS = ("Gemm", "MatMul", "Conv")
+SOURCES = re.compile(r"^.* : [A-Z_]+ : |Load model from .* failed: ?|\S+\.(cc|h):\d+ (.*\) )?")
+"""Places in its own source, which ONNX Runtime names before it says what is wrong."""
 POOLINGS = ("GlobalAveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax")
 
 
@@ -85,6 +88,12 @@ class Original:
             for value in self.session.get_outputs()
             if value.type in ("tensor(float)", "tensor(float16)", "tensor(double)")
         ]
+        if not self.outputs:
+            names = ", ".join(value.name for value in self.session.get_outputs())
+            raise TutorialError(
+                f"{display_path(self.file)} gives no floating-point numbers (its outputs: "
+                f"{names}), so nothing that could be a vector: export what comes before them."
+            )
 
     def _open(self, model: str | bytes) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
@@ -96,8 +105,8 @@ class Original:
             own = f" (it has operators of {', '.join(sorted(domains))})" if domains else ""
             raise TutorialError(
                 f"ONNX Runtime cannot run {display_path(self.file)}{own}: "
-                f"{last_line(error)}. Export it with standard operators, of an opset that this "
-                "version knows."
+                f"{runtime_words(error)}. Fetch or export it again, with standard operators of an "
+                "opset that this version knows."
             ) from error
 
     def run(self, names: list[str], fed: np.ndarray, photos: Photos) -> dict[str, np.ndarray]:
@@ -113,7 +122,7 @@ class Original:
             chunk = fed[start : start + step]
             filled = np.resize(chunk, (step, *chunk.shape[1:]))  # repeats where too few are left
             results = session.run(names, {photos.name: filled})
-            batches.append([result[: len(chunk)] for result in results])
+            batches.append([np.atleast_1d(result)[: len(chunk)] for result in results])
         return {name: np.concatenate(rows) for name, *rows in zip(names, *batches, strict=True)}
 
     def whole(self) -> onnx.ModelProto:
@@ -202,7 +211,7 @@ def configuration(folder: Path) -> dict:
     """
     config = read_config(folder / CONFIGS[1])
     config = config.get("vision_config") or config  # CLIP has one part for text, one for photos
-    labels = len(config.get("id2label") or ()) or config.get("num_labels")
+    labels = len(config.get("id2label", ())) or config.get("num_labels", config.get("num_classes"))
     about = {"image_size": config.get("image_size"), "labels": labels}
     return about | read_config(folder / CONFIGS[0])
 
@@ -284,8 +293,9 @@ def _likely_vector(original: Original, tensors: Tensors, labels: int | None) -> 
         or original.producers[name].op_type in SOFTMAX
         or tensors[name].shape[1] == labels
     ]
-    vectors = sorted(
-        (name for name in flat if name not in scores), key=lambda name: not POOLED.search(name)
+    vectors = sorted(  # CLIP's image_embeds come before its pooler_output
+        (name for name in flat if name not in scores),
+        key=lambda name: ("embed" not in name.lower(), not POOLED.search(name)),
     )
     maps = [name for name, array in tensors.items() if array.ndim in (3, 4) and name not in flat]
     if scores and not vectors and not maps:
@@ -311,6 +321,7 @@ def _producer(original: Original, name: str) -> onnx.NodeProto | None:
     return node
 
 
+@np.errstate(invalid="ignore")  # numbers that are not finite are refused later
 def _with_feature_map(original: Original, tensors: Tensors, vector: Vector) -> Vector:
     """The vector with the feature map, of the outputs or inside, whose pooling it is."""
     flat = tensors[vector.tensor]
@@ -327,3 +338,8 @@ def _with_feature_map(original: Original, tensors: Tensors, vector: Vector) -> V
             if pooled.shape == flat.shape and parity(pooled, flat)[0].min() >= EQUAL:
                 return replace(vector, feature_map=name, channels_first=first, pooling=pooling)
     return vector
+
+
+def runtime_words(error: Exception) -> str:
+    """What an error of ONNX Runtime says, in one line."""
+    return last_line(SOURCES.sub("", str(error)) or error)

@@ -8,7 +8,7 @@ package write it: `do_resize`, `size`, `crop_pct`, `do_center_crop`, `crop_size`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,22 @@ from helpers.images import RESIZE
 from helpers.models import Recipe
 from helpers.settings import TutorialError, display_path
 
+
+def _pixels(value: object) -> bool:
+    """Whether it is a number of pixels, or sides that are."""
+    sides = value.values() if isinstance(value, Mapping) else [value]
+    return all(type(side) is int and side > 0 for side in sides if side is not None)
+
+
+VALID: dict[str, Callable[[object], bool]] = {
+    "size": _pixels,
+    "crop_size": _pixels,
+    "crop_pct": lambda value: isinstance(value, int | float) and 0 < value <= 1,
+    "rescale_factor": lambda value: isinstance(value, int | float) and 0 < value < np.inf,
+    "vision_config": lambda value: isinstance(value, Mapping),
+    "id2label": lambda value: isinstance(value, Mapping),
+}
+"""Fields of configs that would end in an error of Python's where they hold something else."""
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, as configs have them."""
 SQUASHED_FROM = 384  # pixels; below that a `crop_pct` crops, from there on the photo is squashed
@@ -46,22 +62,27 @@ class Scaling:
 
 
 def read_config(path: Path) -> dict:
-    """A JSON file of settings; empty where there is none.
+    """A JSON file of settings, without those that are null; empty where there is none.
 
-    Raises TutorialError if it holds no JSON object.
+    Raises TutorialError if it holds no JSON object, or a setting cannot be what it says.
     """
     if not path.is_file():
         return {}
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(config, dict):
-            return config
-    except (OSError, ValueError):
-        pass
-    raise TutorialError(
-        f"{display_path(path)} is not a JSON object of settings: fetch it again, or delete it and "
-        "give input_size, mean and std to from_onnx()."
-    )
+        config = {key: value for key, value in config.items() if value is not None}
+    except (OSError, ValueError, AttributeError) as error:
+        raise TutorialError(
+            f"{display_path(path)} is not a JSON object of settings: fetch it again, or delete it "
+            "and give input_size, mean and std to from_onnx()."
+        ) from error
+    for key, valid in VALID.items():
+        if key in config and not valid(config[key]):
+            raise TutorialError(
+                f"{display_path(path)} says {key}={config[key]!r}, which cannot be: correct it "
+                "there, or delete it and give input_size, mean and std to from_onnx()."
+            )
+    return config
 
 
 def scaling(
@@ -90,7 +111,8 @@ def scaling(
         raise TutorialError(
             f"Nothing says which {' and '.join(lacking)} {where} was trained with, and wrong ones "
             "cost quality without any error: look them up in its description, and give them for "
-            "channels scaled to 0–1, as in from_onnx(path, mean=(0.485, 0.456, 0.406), "
+            "channels scaled to 0–1, as image_mean and image_std in a preprocessor_config.json "
+            "beside it or as in from_onnx(path, mean=(0.485, 0.456, 0.406), "
             "std=(0.229, 0.224, 0.225)), which are ImageNet's usual ones."
         )
     mean = _three_numbers("mean", mean, rescaled, where)
@@ -131,12 +153,14 @@ def recipe(
     """
     if resize not in (None, *RESIZE):
         raise TutorialError(f"resize={resize!r} is unknown: use one of {', '.join(RESIZE)}.")
+    if not isinstance(crop, bool | None):
+        raise TutorialError(f"crop={crop!r} is unknown: use True or False.")
     size, squashed = _side(config.get("size"), where)
     cut, _ = _side(config.get("crop_size"), where)
     cut = cut if config.get("do_center_crop", "crop_size" in config) else None
     squashed = (squashed or isinstance(config.get("size"), int)) and not cut
     portion = config.get("crop_pct")
-    if portion and not cut:
+    if size and portion and not cut:
         size, cut, squashed = round(size / portion), size, size >= SQUASHED_FROM
     wanted = input_size or cut or size or fixed or config.get("image_size")
     _check_size(wanted, fixed, input_size is not None, where)
@@ -150,10 +174,14 @@ def _check_size(wanted: object, fixed: int | None, given: bool, where: str) -> N
     if not wanted:
         raise TutorialError(
             f"{where} takes photos of any size, and nothing says which it was trained with: give "
-            "it in pixels, as in from_onnx(path, input_size=224)."
+            'it in pixels, as "size" in a preprocessor_config.json beside it or as in '
+            "from_onnx(path, input_size=224)."
         )
     if not isinstance(wanted, int) or not 8 <= wanted <= 4096:
-        raise TutorialError(f"input_size={wanted!r} is no number of pixels from 8 to 4096.")
+        raise TutorialError(
+            f"input_size={wanted!r} of {where} is no number of pixels from 8 to 4096: give one, as "
+            "in from_onnx(path, input_size=224)."
+        )
     if fixed and wanted != fixed:
         said = "input_size" if given else "preprocessor_config.json"
         raise TutorialError(
@@ -166,7 +194,7 @@ def _check_size(wanted: object, fixed: int | None, given: bool, where: str) -> N
 def _resample(config: Mapping, where: str) -> str:
     """How a config wants photos resized: bicubic where it does not say. Raises TutorialError."""
     number = config.get("resample", 3)
-    if number not in RESAMPLE:
+    if number not in tuple(RESAMPLE):
         raise TutorialError(
             f"preprocessor_config.json of {where} wants resample={number!r}, which is none of "
             f'{", ".join(RESIZE)}: give one, as in from_onnx(path, resize="bicubic").'

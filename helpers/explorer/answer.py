@@ -6,7 +6,7 @@ Nothing here knows of widgets: `helpers.explorer.widget` draws it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import numpy as np
@@ -18,15 +18,22 @@ from helpers import search, services
 from helpers.conversion import is_current, onnx_path
 from helpers.datasets import ImageDataset, ImageRecord
 from helpers.hits import Hit
-from helpers.models import EmbeddingModel, all_models
+from helpers.models import EmbeddingModel
 from helpers.ranking import overlap_at_k, rank_exact
 from helpers.search import StoredModel
 from helpers.settings import TutorialError
 from helpers.study import fusion
 from helpers.vector_store import collection_name, count
 
-METRICS = {"L2": "squared L2 distance", "COSINE": "cosine", "IP": "inner product"}
-"""Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them."""
+METRICS = {
+    "L2": ("squared L2 distance", "d²", "Squared L2 distance, 0 to 4: 2 − 2 · cosine"),
+    "COSINE": ("cosine", "cos", "Cosine, −1 to 1: 1 − d² / 2"),
+    "IP": ("inner product", "ip", "Inner product of unit vectors: their cosine"),
+}
+"""Milvus' name of each, its title, its sign and what it means.
+
+Unit vectors are ranked alike by all three; scores differ, and so does what is fused of them.
+"""
 
 DEPTH = 200
 """Results asked of each model, to say where the other one has a photo, and to fuse."""
@@ -128,15 +135,6 @@ class Stores:
             self.differences[pair] = 1 - overlap_at_k(*rankings, depth)
         return self.differences[pair]
 
-    def forget(self) -> None:
-        """Connect anew next time, and check what is stored there."""
-        self.known.clear()
-
-
-def offered_models() -> list[EmbeddingModel]:
-    """All that can be chosen: every network, preset and precision, adopted ones, too."""
-    return all_models()
-
 
 def answer(stores: Stores, choice: Choice) -> Answer:
     """Search with both models and combine their lists.
@@ -161,19 +159,14 @@ def answer(stores: Stores, choice: Choice) -> Answer:
     by_id = {hit.id: hit for hits in sides for hit in hits}
 
     def row(hits: Sequence[Hit], values: np.ndarray, others: Sequence[dict[int, int]]):
-        return [
-            Result(
-                hit,
-                float(value),
-                tuple(other.get(hit.id) for other in others),
-                hit.labels & choice.query.labels,
-            )
-            for hit, value in zip(hits[:count], values[:count], strict=True)
-        ]
+        found = []
+        for hit, value in zip(hits[:count], values[:count], strict=True):
+            elsewhere = tuple(ranks.get(hit.id) for ranks in others)
+            found.append(Result(hit, float(value), elsewhere, hit.labels & choice.query.labels))
+        return found
 
     combined = [
-        Hit(id_, 0.0, rank, by_id[id_].path, by_id[id_].labels)
-        for rank, id_ in enumerate(map(int, fused[0]), start=1)
+        replace(by_id[id_], distance=0.0, rank=rank) for rank, id_ in enumerate(fused[0], start=1)
     ]
     return Answer(
         row(sides[0], scores[0], ranks[1:]),
@@ -190,6 +183,38 @@ def in_metric(squared_distances: Sequence[float], metric: str) -> np.ndarray:
     """
     distances = np.asarray(squared_distances, np.float64)
     return distances if metric == "L2" else 1 - distances / 2
+
+
+def score_line(result: Result, row: str, metric: str) -> tuple[str, str]:
+    """Rank and score, as they stand under a photo, and what the score means.
+
+    row: `a`, `b` or `combined`; metric: the one that was chosen.
+    """
+    _, sign, meaning = METRICS[metric]
+    if row == "combined":
+        sign, meaning = "Σ", "Weighted sum of both models' normalised scores, 0 to 1"
+    return f"{result.hit.rank} · {sign} {result.score:.3f}", meaning
+
+
+def rank_line(result: Result, row: str, count: int) -> tuple[str, str]:
+    """Where else the photo stands: ▲ if this row ranks it higher than the other; and in words.
+
+    row: `a`, `b` or `combined`; count: results in each row.
+    """
+    if row == "combined":
+        places = [rank or f"beyond {DEPTH}" for rank in result.elsewhere]
+        return f"A {places[0]}, B {places[1]}", "Its rank with each model alone"
+    [there], other = result.elsewhere, "B" if row == "a" else "A"
+    if there is None:
+        return f"new, beyond {DEPTH} there", f"Not among the first {DEPTH} of {other}"
+    tip = f"At rank {there} with {other}"
+    if there > count:
+        return f"new, {there} there", f"{tip}: not in its row"
+    higher = there - result.hit.rank
+    if not higher:
+        return "= same rank", tip
+    sign, word = ("▲", "higher") if higher > 0 else ("▼", "lower")
+    return f"{sign} {abs(higher)}", f"{tip}: {abs(higher)} {word} here"
 
 
 def _countable(dataset: ImageDataset, choice: Choice) -> tuple[int, str]:
@@ -226,13 +251,16 @@ def _search(stores: Stores, model: EmbeddingModel, choice: Choice) -> list[Hit]:
         }
     stored = stores(model)
     try:
-        vector = _query_vector(stores.dataset, stored, choice.query)
+        if choice.query.id == OWN_PHOTO:
+            vector = search.photo_vector(stored, choice.query.path)
+        else:
+            vector = stored.vectors[[stores.dataset.row_of[choice.query.id]]]
         depth = min(max(DEPTH, choice.count), photos)
         [hits] = search.search_stored(stored, vector, depth, exclude=[choice.query.id], **filtered)
     except TutorialError as error:
         cause = error.__context__  # what `services.answering` made a sentence of
         if isinstance(cause, (MilvusException, grpc.RpcError, redis.RedisError)):
-            stores.forget()
+            stores.known.clear()  # connect anew next time, and check what is stored there
         if not _unanswered(cause):
             raise
         server = "Redis" if isinstance(cause, redis.RedisError) else "Milvus"
@@ -248,10 +276,3 @@ def _unanswered(error: BaseException | None) -> bool:
     """Whether the server of this error is gone, rather than there and unwilling."""
     code = error.code() if isinstance(error, grpc.Call) else getattr(error, "code", None)
     return code in UNANSWERED or isinstance(error, (redis.ConnectionError, redis.TimeoutError))
-
-
-def _query_vector(dataset: ImageDataset, stored: StoredModel, query: ImageRecord) -> np.ndarray:
-    if query.id == OWN_PHOTO:
-        return search.photo_vector(stored, query.path)
-    row = next(row for row, record in enumerate(dataset) if record.id == query.id)
-    return stored.vectors[[row]]

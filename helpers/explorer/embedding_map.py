@@ -30,8 +30,8 @@ from helpers.explorer.photo_browser import (
 from helpers.explorer.widget import Explorer
 from helpers.ranking import rank_exact
 
-MOST_LINES = 60
-MOST_THUMBNAILS = 60
+MOST = 60
+"""Of the chosen photos that many are joined by lines, and shown below."""
 FAINT = 0.2
 WHOLE = (-0.05, 1.05)
 OTHER = "other"
@@ -124,9 +124,11 @@ class EmbeddingMap(widgets.VBox):
         for title, side in zip(self.figure.layout.annotations, ("", "2"), strict=True):
             title.update(x=self.figure.layout[f"xaxis{side}"].domain[0], xanchor="left")
         self._draw_photos()
-        self.preview = widgets.HTML(layout={"min_height": "130px", "min_width": "170px"})
+        self.preview = widgets.HTML(
+            "Point at a photo to see it.", layout={"min_height": "130px", "min_width": "170px"}
+        )
         self.photos = PhotoBrowser(note=NOTHING_CHOSEN)
-        self.photos.on_msg(lambda _widget, message, _buffers: self._ask(int(message["id"])))
+        self.photos.on_action(lambda message, _buffers: self._ask(int(message["id"])))
         # Not on_selection: its message has one place to wait in with those of the pointer, which
         # overwrite it where a lasso ends on a photo.
         self.figure.observe(self._drawn_around, "_js2py_relayout")
@@ -138,13 +140,10 @@ class EmbeddingMap(widgets.VBox):
         super().__init__([self.figure, below, widgets.HTML(STYLE)])
         self.add_class("embedding-map")
 
-    def _repr_mimebundle_(self, **options) -> dict:
+    def _repr_mimebundle_(self, **options: object) -> dict:
         """Beside the live view a sentence for pages without a kernel."""
-        bundle = super()._repr_mimebundle_(**options)
-        return {
-            **bundle,
-            "text/plain": "The map needs a running kernel: run this cell, in `make lab`.",
-        }
+        sentence = "The map needs a running kernel: run this cell, in `make lab`."
+        return {**super()._repr_mimebundle_(**options), "text/plain": sentence}
 
     @property
     def chosen_photos(self) -> list[ImageRecord]:
@@ -159,14 +158,15 @@ class EmbeddingMap(widgets.VBox):
         self.chosen = joined(rows, self.neighbours)
         with self.figure.batch_update():
             for trace in self.figure.data[: -len(self.places)]:
-                trace.opacity = FAINT if self.chosen else 1
+                if trace.showlegend is False:
+                    trace.opacity = FAINT if self.chosen else 1
             for lit, place in zip(self.figure.data[-2:], self.places, strict=True):
                 lit.x, lit.y = place[self.chosen].T.tolist() if self.chosen else ([], [])
                 styles = [self.styles[self.kinds[row]] for row in self.chosen]
                 lit.marker.symbol = [symbol for symbol, _ in styles]
                 lit.marker.color = [colour for _, colour in styles]
             self._draw_lines()
-        shown = self.chosen_photos[:MOST_THUMBNAILS]
+        shown = self.chosen_photos[:MOST]
         self.photos.strip = [photo_entry(record) for record in shown]
         note = NOTHING_CHOSEN
         if self.chosen:
@@ -182,17 +182,21 @@ class EmbeddingMap(widgets.VBox):
         """All photos by category in either map, and on top the chosen ones, at first none."""
         self.kinds, self.styles = looks(self.dataset)
         texts = [plots.names(record.labels) for record in self.dataset]
-        for side, place in enumerate(self.places, start=1):
-            for kind, (symbol, colour) in self.styles.items():
-                rows = [row for row, mine in enumerate(self.kinds) if mine == kind]
-                if not rows:
-                    continue
+        for kind, (symbol, colour) in self.styles.items():
+            rows = [row for row, mine in enumerate(self.kinds) if mine == kind]
+            if not rows:
+                continue
+            marker = {"size": 9, "color": colour, "symbol": symbol}
+            # The legend's own, which stays strong where the photos are drawn faint.
+            self.figure.add_scatter(
+                x=[None], y=[None], mode="markers", name=kind, legendgroup=kind, marker=marker
+            )
+            for side, place in enumerate(self.places, start=1):
                 # lists: FigureWidget draws nothing from a strided array's buffer
                 self.figure.add_scatter(
                     x=place[rows, 0].tolist(), y=place[rows, 1].tolist(), row=1, col=side,
-                    mode="markers", name=kind, legendgroup=kind, showlegend=side == 1,
+                    mode="markers", legendgroup=kind, showlegend=False, marker=marker,
                     text=[texts[row] for row in rows], hovertemplate="%{text}<extra></extra>",
-                    marker={"size": 9, "color": colour, "symbol": symbol},
                     selected_marker_opacity=1, unselected_marker_opacity=1,
                 )  # fmt: skip
                 trace = self.figure.data[-1]
@@ -208,7 +212,7 @@ class EmbeddingMap(widgets.VBox):
         self.figure.update_xaxes(visible=False, range=WHOLE)
         self.figure.update_yaxes(visible=False, range=WHOLE)
         self.figure.update_layout(
-            height=560, autosize=True, margin={"l": 5, "r": 5, "t": 40, "b": 40},
+            height=480, autosize=True, margin={"l": 5, "r": 5, "t": 40, "b": 40},
             dragmode="lasso", clickmode="event", template="none",
             paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(128,128,128,0.08)",
             legend={"orientation": "h", "y": -0.03, "yanchor": "top"},
@@ -219,7 +223,7 @@ class EmbeddingMap(widgets.VBox):
         """From each chosen photo in one map to itself in the other, where both are in view."""
         ends = []
         for place, side in zip(self.places, ("", "2"), strict=True):
-            point = place[self.chosen[:MOST_LINES]] if self.chosen else np.empty((0, 2))
+            point = place[self.chosen[:MOST]] if self.chosen else np.empty((0, 2))
             seen = np.ones(len(point), bool)
             for column, axis in enumerate("xy"):
                 about = self.figure.layout[f"{axis}axis{side}"]

@@ -23,6 +23,8 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+const ACTIONS = { why: ["why?", "Heat maps of where the two are alike; once more hides them"], enlarge: ["enlarge", "Large, beside the query"] };
+
 const button = (text, attributes, onclick) => element("button", { type: "button", ...attributes, onclick }, text);
 const caption = (lines) => lines.map(([text, tip]) => element("span", { title: tip || null }, text));
 
@@ -37,7 +39,13 @@ async function small(file) {
 }
 
 function render({ model, el }) {
-  const send = (kind, about = {}, buffers = []) => model.send({ kind, ...about }, undefined, buffers);
+  let waiting = 0; // actions that the kernel has not answered: it may be busy with other cells
+  const count = (change) => el.setAttribute("aria-busy", (waiting = Math.max(0, waiting + change)) > 0);
+  const send = (kind, about = {}, buffers = []) => {
+    model.send({ kind, ...about }, undefined, buffers);
+    count(1);
+  };
+  model.on("msg:custom", () => count(-1));
   const names = ["strip", "message", "query", "trail", "rows", "fusion", "fused"];
   const parts = Object.fromEntries(names.map((name) => [name, element("div", { class: name })]));
   const { strip, message, query, trail, ...rows } = parts;
@@ -56,6 +64,9 @@ function render({ model, el }) {
     model.save_changes();
   }
 
+  // A notebook may show the same widget twice; what opens or scrolls does so where the reader is.
+  const isInUse = () => Boolean(root?.contains(document.activeElement));
+
   const slider = element("input", {
     type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Fusion", oninput: () => set("weight", slider.valueAsNumber),
   });
@@ -71,8 +82,8 @@ function render({ model, el }) {
         "aria-current": photo.current ?? null, tabindex: -1,
       }, () => send("photo", { ...about, number }));
       shown.append(element("img", { src: photo.src, alt: photo.alt, draggable: "false" }), ...caption(photo.lines));
-      const acts = ["why", "enlarge"].filter((kind) => actions && !(kind === "why" && photo.silent)).map((kind) =>
-        button(kind === "why" ? "why?" : "enlarge", { class: kind, tabindex: -1, "aria-label": `${kind}: ${photo.alt}` }, () => send(kind, about)));
+      const acts = Object.entries(ACTIONS).filter(([kind]) => actions && !(kind === "why" && photo.silent)).map(([kind, [text, title]]) =>
+        button(text, { class: kind, tabindex: -1, title, "aria-label": `${kind}: ${photo.alt}` }, () => send(kind, about)));
       return element("div", { class: "tile", "data-id": photo.id }, shown, acts.length ? element("div", { class: "actions" }, ...acts) : null);
     });
     const whole = element("div", { class: "photos", role: "group", "aria-label": label }, ...inside);
@@ -98,7 +109,7 @@ function render({ model, el }) {
 
   function section(row) {
     const votes = row.votes.map(([better, text, key]) =>
-      button(text, { class: "vote", title: `or press ${key}` }, () => send("vote", { better })));
+      button(text, { class: "vote", title: `or press ${key}` }, () => vote(better)));
     return element("section", { class: row.name, "data-row": row.name, "aria-label": row.title },
       element("header", {}, element("h3", {}, row.title), ...votes),
       group(row.photos, row.name, row.title, true), element("div", { class: "explanation" }));
@@ -187,12 +198,13 @@ function render({ model, el }) {
         if (!mine) { place.replaceChildren(); continue; }
         const maps = element("img", { src, alt });
         place.replaceChildren(maps, element("p", {}, note));
-        maps.decode().then(() => maps.scrollIntoView({ block: "nearest" }));
+        if (isInUse()) maps.decode().then(() => maps.scrollIntoView({ block: "nearest" }));
       }
     },
     enlarged() {
       const { photos, title, place, before, after } = model.get("enlarged");
-      if (!photos) return enlarged.open && enlarged.close();
+      if (!photos) return enlarged.close();
+      if (!enlarged.open && !isInUse()) return;
       const step = (id, text, key) =>
         button(text, { "data-key": key, disabled: id ? null : "" }, () => send("enlarge", { id, place }));
       const focused = document.activeElement?.dataset.key;
@@ -226,12 +238,12 @@ function render({ model, el }) {
     const tile = event.target.closest(".tile");
     const actions = {
       r: () => send("random"), b: () => send("back"), f: () => send("forward"), "?": () => help.showModal(),
-      1: () => vote(0), 2: () => vote(1), 3: () => vote(2),
+      1: () => vote("a"), 2: () => vote("b"), 3: () => vote("same"),
       w: () => tile?.querySelector(".why")?.click(), e: () => tile?.querySelector(".enlarge")?.click(),
     };
     if (query.firstChild && actions[pressed]) { event.preventDefault(); actions[pressed](); }
   }
-  const vote = (number) => results.querySelector(".vote") && send("vote", { better: ["a", "b", "same"][number] });
+  const vote = (better) => results.querySelector(".vote") && send("vote", { better, query: model.get("query").id });
 
   function dragged(event) {
     if (!event.dataTransfer?.types.includes("Files")) return;

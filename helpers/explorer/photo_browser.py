@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import traitlets
 from helpers.datasets import ImageRecord
 from helpers.images import thumbnail
 
-SIZES = {"small": 100, "medium": 160, "large": 260}
+SIZES = {"small": 86, "medium": 160, "large": 260}
 """Of a photo in a row, in CSS pixels."""
 THUMBNAIL = 160
 
@@ -46,6 +46,17 @@ class PhotoBrowser(anywidget.AnyWidget):
     weight = traitlets.Float(0.5).tag(sync=True)
     ends = traitlets.List(["", ""]).tag(sync=True)
     size = traitlets.Int(SIZES["small"]).tag(sync=True)
+
+    def on_action(self, act: Callable[[dict, list], None]) -> None:
+        """Call `act` with each message and its buffers, and tell the browser when it is done."""
+
+        def answer(_widget: object, message: dict, buffers: list) -> None:
+            try:
+                act(message, buffers)
+            finally:
+                self.send("done")
+
+        self.on_msg(answer)
 
 
 def photo_entry(

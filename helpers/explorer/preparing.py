@@ -21,6 +21,7 @@ from helpers.extraction import extract
 from helpers.models import EmbeddingModel, embedding_model
 from helpers.settings import ROOT, TutorialError
 
+TELL_SECONDS = 0.3
 STEPS = ("converting to ONNX", "computing vectors", "storing in Milvus and Redis")
 
 
@@ -28,7 +29,7 @@ class Preparation:
     """A running process that converts, extracts and stores a model for a dataset.
 
     Args:
-        show: called from a thread with a share done, 0 to 1, and a line of text, once a second.
+        show: called from a thread, now and then, with a share done, 0 to 1, and a line of text.
         ended: called from that thread at the end with what went wrong, "" if nothing; not called
             after `cancel`.
     """
@@ -87,7 +88,7 @@ class Preparation:
         while reading.is_alive():
             step, done, total = self.state
             self.show((step + done / max(total, 1)) / len(STEPS), self.text())
-            reading.join(1)
+            reading.join(TELL_SECONDS)
         failed = self.process.wait()
         if not self.cancelled:
             self.errors.seek(0)

@@ -82,11 +82,9 @@ def save_vote(vote: Vote) -> None:
     """Add a vote to the file, in one step.
 
     A second vote on the same query and the same two models replaces the first, open and blind
-    votes apart: the sign test takes votes to be independent. Raises TutorialError for a vote on a
-    model against itself, where the file cannot be written, and as `load_votes` does.
+    votes apart: the sign test takes votes to be independent. Raises TutorialError where the file
+    cannot be written, and as `load_votes` does.
     """
-    if vote.a == vote.b:
-        raise TutorialError(f"Both sides are {vote.a}: vote on two different models.")
     _rewrite(lambda votes: [*(v for v in votes if _question(v) != _question(vote)), vote])
 
 

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -19,18 +20,17 @@ import numpy as np
 
 from helpers import extraction, plots
 from helpers.conversion import onnx_path
-from helpers.datasets import ImageDataset, ImageRecord, open_dataset
+from helpers.datasets import ImageDataset, ImageRecord
 from helpers.explorer import votes
 from helpers.explorer.answer import (
-    DEPTH,
     METRICS,
     OWN_PHOTO,
-    Answer,
     Choice,
     Result,
     Stores,
     answer,
-    offered_models,
+    rank_line,
+    score_line,
 )
 from helpers.explorer.photo_browser import (
     SIZES,
@@ -43,7 +43,7 @@ from helpers.explorer.photo_browser import (
 )
 from helpers.explorer.preparing import Preparation
 from helpers.images import open_photo
-from helpers.models import EmbeddingModel
+from helpers.models import EmbeddingModel, all_models
 from helpers.settings import ROOT, TutorialError, display_path
 from helpers.study import explanation, figures
 
@@ -52,15 +52,11 @@ QUERY = 320  # pixels
 ENLARGED = 1400
 BUTTONS = {"a": [("a", "A is better", 1), ("same", "Same", 3)], "b": [("b", "B is better", 2)]}
 """Beside the title of a row: a vote, its text and its key."""
-TRAIL = 12
+TRAIL = 30
+"""Queries that Back leads to."""
 ALL = "all categories"
 SPREAD, DISAGREE = "evenly spread", "most disagreement first"
 ROW = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "4px 10px"}
-SCORES = {
-    "L2": ("d²", "Squared L2 distance, 0 to 4: 2 − 2 · cosine"),
-    "COSINE": ("cos", "Cosine, −1 to 1: 1 − d² / 2"),
-    "IP": ("ip", "Inner product of unit vectors: their cosine"),
-}
 
 STILL = ROOT / "docs/explorer.jpg"
 """What is seen where no kernel runs; `tests/browser/test_lab.py` takes it."""
@@ -70,121 +66,135 @@ STILL_ALT = (
     "six results, what ResNet50 finds, what VGG16 finds, and both combined; all show bottles."
 )
 
-_remembered: dict[str, Choice] = {}
-"""Per dataset what was last chosen, for an explorer that is opened again in this kernel."""
+_remembered: dict[str, tuple[Choice, str]] = {}
+"""Per dataset what was last chosen, photo size included, for the next explorer in this kernel."""
 
 
 class Explorer(widgets.VBox):
     """Two models, A and B, side by side for one query, updated by every choice.
 
     Args:
-        dataset: the photos; None opens the one that `DATASET` names.
+        dataset: the photos.
 
     It starts with what was last chosen in this kernel. Raises TutorialError where the photos or a
     service cannot be used at the start; later errors are shown as a sentence inside the widget,
     which goes on working.
     """
 
-    def __init__(self, dataset: ImageDataset | None = None):
-        self.dataset = dataset or open_dataset()
-        self.stores = Stores(self.dataset)
-        first = Choice(
-            self.dataset.records[0], *offered_models()[:2], count=min(6, len(self.dataset) - 1)
-        )
-        self.choice = _remembered.get(self.dataset.slug, first)
-        if self.choice.query not in self.dataset.records:  # a file that was dropped
+    def __init__(self, dataset: ImageDataset):
+        self.dataset, self.stores = dataset, Stores(dataset)
+        first = Choice(dataset.records[0], *all_models()[:2], count=min(6, len(dataset) - 1))
+        self.choice, size = _remembered.get(dataset.slug, (first, "small"))
+        if self.choice.query not in dataset.records:  # a file that was dropped
             self.choice = replace(self.choice, query=first.query)
-        self.answer: Answer | None = None
         self.trail, self.place = [self.choice.query], 0
-        self.swapped = False
+        self.seen: set[str] = set()
+        self.swapped = self.was_shown = False
         self.series: list[tuple[votes.Vote, ImageRecord]] = []
         self.preparation: Preparation | None = None
         self.lock = threading.RLock()  # a model that is ready comes from another thread
         self.listeners: list[Callable[[ImageRecord], None]] = []
         self.uploads = tempfile.TemporaryDirectory(prefix="explorer-")
         self.photos = PhotoBrowser(weight=self.choice.weight)
-        self.photos.on_msg(self._on_photo)
-        self._make_controls()
+        self.photos.on_action(partial(self._guarded, self._handle))
+        self.photos.observe(lambda _: self._guarded(self._set), "weight")
+        settings, switches = self._make_settings(size), self._make_switches()
+        self.progress = self._make_progress()
         self.answer = answer(self.stores, self.choice)
         self._show_models()
         self._show_strip()
         self._show()
         self._show_tally()
-        parts = [self.settings, self.switches, self.preparing, self.photos, self.tally]
-        super().__init__(parts)
+        super().__init__([settings, switches, self.progress, self.photos])
         self.add_class("explorer")
 
-    def _repr_mimebundle_(self, **options) -> dict:
-        """Beside the live view a picture, and a sentence, for pages without a kernel.
+    def _repr_mimebundle_(self, **options: object) -> dict:
+        """For pages without a kernel a sentence, and the first time a picture.
 
         As HTML, because JupyterLab draws an `image/jpeg` without its text alternative.
         """
-        bundle = super()._repr_mimebundle_(**options)
-        source = data_uri(STILL.read_bytes(), "jpeg")
-        bundle["text/html"] = f'<img src="{source}" alt="{STILL_ALT}">'
-        bundle["text/plain"] = "The explorer needs a running kernel: run this cell, in `make lab`."
+        sentence = "The explorer needs a running kernel: run this cell, in `make lab`."
+        bundle = {**super()._repr_mimebundle_(**options), "text/plain": sentence}
+        if not self.was_shown:
+            source = data_uri(STILL.read_bytes(), "jpeg")
+            bundle["text/html"] = f'<img src="{source}" alt="{STILL_ALT}">'
+        self.was_shown = True
         return bundle
 
     # --- controls -----------------------------------------------------------------------------
 
-    def _make_controls(self) -> None:
+    def _make_settings(self, size: str) -> widgets.GridBox:
+        """What is searched for and shown; each change takes effect at once."""
         categories = [(ALL, "")] + [
             (f"{name} ({count})", name) for name, count in self.dataset.categories.items()
         ]
-        choice = self.choice
-        self.models = {side: _control(widgets.Dropdown, f"Model {side.upper()}") for side in "ab"}
-        metrics = [(title, name) for name, title in METRICS.items()]
-        self.metric = _control(widgets.Dropdown, "Score", options=metrics, value=choice.metric)
-        self.count = _control(
-            widgets.IntText, "Results", value=choice.count, continuous_update=False
+        metrics = [(title, name) for name, (title, *_) in METRICS.items()]
+        choice, control = self.choice, self._control
+        self.models = {
+            side: control(widgets.Dropdown, f"Model {side.upper()}", partial(self._set_model, side))
+            for side in "ab"
+        }
+        self.metric = control(
+            widgets.Dropdown, "Score", self._set, options=metrics, value=choice.metric
         )
-        self.category = _control(
-            widgets.Dropdown, "Results from", options=categories, value=choice.category or ""
+        self.count = control(widgets.IntText, "Results", self._set, value=choice.count)
+        self.category = control(
+            widgets.Dropdown, "Results from", self._set, options=categories,
+            value=choice.category or "",
+        )  # fmt: skip
+        self.queries = control(
+            widgets.Dropdown, "Queries from", self._show_strip, options=categories
         )
-        self.queries = _control(widgets.Dropdown, "Queries from", options=categories)
-        self.find = _control(
-            widgets.Text, "File name", placeholder="part of it", continuous_update=False
+        self.find = control(widgets.Text, "File name", self._show_strip, placeholder="part of it")
+        self.order = control(
+            widgets.Dropdown, "Strip", self._show_strip, options=[SPREAD, DISAGREE]
         )
-        self.order = _control(widgets.Dropdown, "Strip", options=[SPREAD, DISAGREE])
-        self.size = _control(widgets.Dropdown, "Photo size", options=list(SIZES))
+        self.size = control(
+            widgets.Dropdown, "Photo size", self._set, options=list(SIZES), value=size
+        )
+        # wide enough for a model's name, and two beside each other in a narrow window
+        columns = "repeat(auto-fill, minmax(max(15rem, min(18rem, 50% - 6px)), 1fr))"
+        return widgets.GridBox(
+            [*self.models.values(), self.metric, self.count, self.category, self.queries,
+             self.find, self.order, self.size],
+            layout={"grid_template_columns": columns, "grid_gap": "2px 12px"},
+        )  # fmt: skip
+
+    def _make_switches(self) -> widgets.Box:
+        """The way through the queries, and blind votes."""
         self.random = self._button("Random query", "random", self._ask_random)
         self.back = self._button("Back", "arrow-left", lambda: self._walk(-1))
         self.forward = self._button("Forward", "arrow-right", lambda: self._walk(1))
         self.blind = widgets.Checkbox(description="Blind", indent=False, layout={"width": "auto"})
+        self.blind.observe(lambda _: self._guarded(self._set_blind), "value")
         self.target = widgets.BoundedIntText(
             10, 1, 1000, description="Votes to give", layout={"width": "9rem"},
             style={"description_width": "auto"},
         )  # fmt: skip
         self.undo = self._button("Undo the last vote", "undo", self._undo)
-        self.undo.layout.display = "none"
-        self.cancel = self._button("Cancel", "stop", self._cancel)
-        self.bar = widgets.FloatProgress(max=1)
-        self.told = widgets.HTML()
-        self.preparing = widgets.Box([self.bar, self.told, self.cancel], layout=ROW)
-        self.preparing.layout.display = "none"
-        self.tally = widgets.HTML()
+        _show_only_if(False, self.undo)
+        self.tally = widgets.HTML().add_class("votes")
+        parts = [self.random, self.back, self.forward, self.blind, self.target, self.undo]
+        return widgets.Box([*parts, self.tally], layout=ROW)
 
-        for control in (self.metric, self.count, self.category):
-            control.observe(self._on_setting, "value")
-        for side, control in self.models.items():
-            control.observe(lambda change, s=side: self._guarded(self._choose_model, s, change.new),
-                            "value")  # fmt: skip
-        for control in (self.queries, self.find, self.order):
-            control.observe(lambda _: self._guarded(self._show_strip), "value")
-        self.photos.observe(lambda change: self._update(weight=change["new"]), "weight")
-        self.size.observe(lambda _: self._guarded(self._show), "value")
-        self.blind.observe(lambda change: self._guarded(self._set_blind, change["new"]), "value")
-        self.settings = widgets.GridBox(
-            [*self.models.values(), self.metric, self.count, self.category, self.queries,
-             self.find, self.order, self.size],
-            layout=widgets.Layout(
-                grid_template_columns="repeat(auto-fill, minmax(15rem, 1fr))", grid_gap="2px 12px"
-            ),
-        )  # fmt: skip
-        self.switches = widgets.Box(
-            [self.random, self.back, self.forward, self.blind, self.target, self.undo],
-            layout=ROW,
-        )
+    def _make_progress(self) -> widgets.Box:
+        """Of a model that is being made; hidden where none is."""
+        self.bar, self.told = widgets.FloatProgress(max=1), widgets.HTML()
+        cancel = self._button("Cancel", "stop", self._cancel)
+        progress = widgets.Box([self.bar, self.told, cancel], layout=ROW)
+        _show_only_if(False, progress)
+        return progress
+
+    def _control(
+        self, kind: type[widgets.Widget], title: str, action: Callable[[], None], **options: object
+    ) -> widgets.Widget:
+        """A control with its title before it; a new value calls `action`."""
+        if kind is not widgets.Dropdown:
+            options["continuous_update"] = False
+        style, layout = {"description_width": "5.5rem"}, {"width": "auto"}
+        control = kind(description=title, style=style, layout=layout, **options)
+        control.observe(lambda _: self._guarded(action), "value")
+        return control
 
     def _button(self, text: str, icon: str, action: Callable[[], None]) -> widgets.Button:
         button = widgets.Button(description=text, icon=icon, layout={"width": "auto"})
@@ -195,7 +205,7 @@ class Explorer(widgets.VBox):
         """What can be chosen; afterwards the controls stand at the models that are shown."""
         options = [
             (model.label + ("" if onnx_path(model).exists() else " (made on first use)"), model)
-            for model in offered_models()
+            for model in all_models()
         ]
         self.listing = True  # new options choose the first of them
         for side, control in self.models.items():
@@ -213,10 +223,11 @@ class Explorer(widgets.VBox):
         """Search for a photo: a new one, or the one that stands at a place of the trail."""
         if self.blind.value and _name(query) in self._voted():
             raise TutorialError("You have voted on this photo before: choose another one.")
-        if place is None and query != self.trail[self.place]:
-            place = self.place + 1
-            self.trail[place:] = [query]
-        self.place = self.place if place is None else place
+        if place is not None:
+            self.place = place
+        elif query != self.trail[self.place]:
+            self.trail = [*self.trail[: self.place + 1], query][-TRAIL:]
+            self.place = len(self.trail) - 1
         self.swapped = self.blind.value and random.random() < 0.5
         self._search(replace(self.choice, query=query))
 
@@ -224,7 +235,7 @@ class Explorer(widgets.VBox):
         """What a random query is drawn from; in blind votes without photos that were seen."""
         records = [record for record in self._query_records() if record != self.choice.query]
         if self.blind.value:
-            seen = self._voted() | {_name(record) for record in self.trail}
+            seen = self._voted() | self.seen
             records = [record for record in records if _name(record) not in seen]
         return records
 
@@ -245,7 +256,7 @@ class Explorer(widgets.VBox):
     def _ask_file(self, name: str, content: bytes, number: int, of: int) -> None:
         """Search for a photo of the reader's own; of several files the others come after it."""
         # Its own name: thumbnails are kept by path, and two files may be named alike.
-        path = Path(self.uploads.name) / _digest(content)
+        path = Path(self.uploads.name) / hashlib.sha256(content).hexdigest()[:12]
         path.write_bytes(content)
         try:
             open_photo(path)
@@ -261,20 +272,17 @@ class Explorer(widgets.VBox):
         else:
             self._ask(record)
 
-    def _on_photo(self, _widget: object, message: dict, buffers: list) -> None:
-        self._guarded(self._handle, message, buffers)
-
     def _handle(self, message: dict, buffers: list) -> None:
         match message["kind"]:
             case "photo" if message["place"] == "trail":
-                self._walk(self._trail_start() + message["number"] - self.place)
+                self._ask(self.trail[message["number"]], message["number"])
             case "photo":
                 self._ask(self.dataset.by_id[int(message["id"])])
             case "why":
                 self._explain(self.dataset.by_id[int(message["id"])], message["place"])
             case "enlarge":
                 self._enlarge(message["id"], message["place"])
-            case "vote":
+            case "vote" if message["query"] == self.photos.query["id"]:  # not a second click
                 self._vote(message["better"])
             case "random":
                 self._ask_random()
@@ -284,9 +292,15 @@ class Explorer(widgets.VBox):
                 content = bytes(buffers[0])
                 self._ask_file(message["name"], content, message["number"], message["of"])
 
-    def _on_setting(self, _change: object) -> None:
-        category = self.category.value or None
-        self._update(metric=self.metric.value, count=self.count.value, category=category)
+    def _set(self) -> None:
+        """Search anew, as the controls say."""
+        settings = {
+            "metric": self.metric.value,
+            "count": self.count.value,
+            "category": self.category.value or None,
+            "weight": self.photos.weight,
+        }
+        self._search(replace(self.choice, **settings))
 
     def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
         """Run an action of the reader's; what goes wrong becomes a sentence in the widget."""
@@ -297,13 +311,10 @@ class Explorer(widgets.VBox):
             except TutorialError as error:
                 self.photos.message = str(error)
 
-    def _update(self, **chosen: object) -> None:
-        self._guarded(lambda: self._search(replace(self.choice, **chosen)))
-
     def _search(self, choice: Choice) -> None:
         self.choice = choice  # kept even if the search fails: choosing again tries again
         self.answer = answer(self.stores, choice)
-        _remembered[self.dataset.slug] = choice
+        _remembered[self.dataset.slug] = choice, self.size.value
         self._show()
         self._show_tally()
         for listener in self.listeners:
@@ -311,15 +322,14 @@ class Explorer(widgets.VBox):
 
     # --- models that are made on first use ----------------------------------------------------
 
-    def _choose_model(self, side: str, model: EmbeddingModel | None) -> None:
+    def _set_model(self, side: str) -> None:
+        model = self.models[side].value
         if self.listing or model == getattr(self.choice, side):
             return
         if self.stores.made(model):
-            self._search(replace(self.choice, **{side: model}))
+            self._use_model(side, model)
             return
-        for control in self.models.values():
-            control.disabled = True
-        self.preparing.layout.display = None
+        self._preparing(True)
         self.preparation = Preparation(
             self.dataset,
             model,
@@ -327,19 +337,27 @@ class Explorer(widgets.VBox):
             lambda why: self._guarded(self._prepared, side, model, why),
         )
 
+    def _use_model(self, side: str, model: EmbeddingModel) -> None:
+        self._search(replace(self.choice, **{side: model}))
+        if self.order.value == DISAGREE:
+            self._show_strip()
+
+    def _preparing(self, going_on: bool) -> None:
+        _show_only_if(going_on, self.progress)
+        for control in (*self.models.values(), self.blind):
+            control.disabled = going_on
+
     def _show_progress(self, share: float, text: str) -> None:
         self.bar.value, self.told.value = share, text
 
     def _prepared(self, side: str, model: EmbeddingModel, why: str) -> None:
         """The process of a preparation has ended, `why` being what went wrong."""
         self.preparation = None
-        self.preparing.layout.display = "none"
-        for control in self.models.values():
-            control.disabled = False
+        self._preparing(False)
         try:
             if why:
                 raise TutorialError(why)
-            self._search(replace(self.choice, **{side: model}))
+            self._use_model(side, model)
         finally:
             self._show_models()
 
@@ -350,10 +368,10 @@ class Explorer(widgets.VBox):
 
     # --- votes --------------------------------------------------------------------------------
 
-    def _set_blind(self, on: bool) -> None:
-        for control in (*self.models.values(), self.metric, self.order):
-            control.layout.display = "none" if on else None
-        self.undo.layout.display = None if on else "none"
+    def _set_blind(self) -> None:
+        on = self.blind.value
+        _show_only_if(not on, *self.models.values(), self.metric, self.order)
+        _show_only_if(on, self.undo)
         self.target.disabled, self.undo.disabled = on, True
         if not on:
             self.swapped = False
@@ -448,99 +466,70 @@ class Explorer(widgets.VBox):
             + ("" if len(shown) == len(records) else "; a category or a file name leads to others")
         )  # fmt: skip
 
-    def _trail_start(self) -> int:
-        """Where the part of the trail that is shown begins: the current query is in it."""
-        return max(0, min(self.place - TRAIL // 2, len(self.trail) - TRAIL))
-
     def _show_trail(self) -> None:
-        start = self._trail_start()
-        shown = enumerate(self.trail[start : start + TRAIL], start)
-        self.photos.trail = [photo_entry(one, current=n == self.place) for n, one in shown]
+        self.photos.trail = [
+            photo_entry(one, current=number == self.place) for number, one in enumerate(self.trail)
+        ]
         self.back.disabled = self.place == 0
         self.forward.disabled = self.place == len(self.trail) - 1
 
     def _show(self) -> None:
-        choice, found, blind = self.choice, self.answer, self.blind.value
-        query = choice.query
+        """The answer; the browser gets all of it in one message, never rows of another query."""
+        choice, found = self.choice, self.answer
         titles = {side: f"{side.upper()} · {getattr(choice, side).label}" for side in "ab"}
-        results = {"a": found.a, "b": found.b}
-        if blind:
+        results = {"a": found.a, "b": found.b, "combined": found.combined}
+        titles["combined"] = (
+            f"A and B combined: {1 - choice.weight:.0%} {choice.a.label}, "
+            f"{choice.weight:.0%} {choice.b.label}"
+        )
+        if self.blind.value:
             titles = {"a": "A", "b": "B"}
-            if self.swapped:
-                results = {"a": found.b, "b": found.a}
-        else:
-            titles["combined"] = (
-                f"A and B combined: {1 - choice.weight:.0%} {choice.a.label}, "
-                f"{choice.weight:.0%} {choice.b.label}"
-            )
-            results["combined"] = found.combined
+            sides = (found.b, found.a) if self.swapped else (found.a, found.b)
+            results = dict(zip("ab", sides, strict=True))
         # Votes, their tally and heat maps are of this, whatever a search that failed was to show.
-        self.shown = (choice, self.swapped, blind)
+        self.shown = (choice, self.swapped, self.blind.value)
         self.results = results
-        self.photos.size = SIZES[self.size.value]
-        self.photos.query = photo_entry(query, self._about_query(), QUERY)
-        self.photos.ends = [f"A {choice.a.title}", f"B {choice.b.title}"]
-        self.photos.explanation = {}
-        self.photos.rows = [
-            {
-                "name": name,
-                "title": title,
-                "votes": BUTTONS.get(name, []),
-                "photos": [self._entry(result, name) for result in results[name]],
-            }
-            for name, title in titles.items()
-        ]
-        self.photos.message = found.notice
-        self._show_trail()
+        self.seen.add(_name(choice.query))
+        with self.photos.hold_sync():
+            self.photos.size = SIZES[self.size.value]
+            self.photos.query = photo_entry(choice.query, self._about_query(), QUERY)
+            self.photos.ends = [f"A {choice.a.title}", f"B {choice.b.title}"]
+            self.photos.explanation = {}
+            self.photos.rows = [
+                {"name": name, "title": title, "votes": BUTTONS.get(name, []),
+                 "photos": [self._entry(result, name) for result in results[name]]}
+                for name, title in titles.items()
+            ]  # fmt: skip
+            self.photos.message = found.notice
+            self._show_trail()
 
     def _about_query(self) -> list[Line]:
-        query = self.choice.query
+        query = self.shown[0].query
         name = "Your photo" if query.id == OWN_PHOTO else "Query"
         return [(name, ""), (", ".join(sorted(query.labels)), "")]
 
     def _entry(self, result: Result, row: str) -> dict:
         """A result with what there is to say of it; in blind votes that is its place."""
-        hit, labelled = result.hit, bool(self.choice.query.labels)
-        record = self.dataset.by_id[hit.id]
-        lines, classes, blind = [(str(hit.rank), "")], [], self.blind.value
+        hit, (choice, _, blind) = result.hit, self.shown
+        lines, classes = [(str(hit.rank), "")], []
         if not blind:
-            lines = [self._score(result, row), self._movement(result, row)]
-            if labelled:
+            count = len(self.results[row])
+            lines = [score_line(result, row, choice.metric), rank_line(result, row, count)]
+            if choice.query.labels:
                 shared = "✓ " + ", ".join(sorted(result.shared)) if result.shared else "✗"
                 lines.append((shared, "Categories it shares with the query"))
                 classes = ["match" if result.shared else "miss"]
         size = max(240, 8 * SIZES[self.size.value] // 5)  # sharp where it has grown
+        record = self.dataset.by_id[hit.id]
         entry = photo_entry(record, lines, size, classes=classes, silent=blind)
         return {**entry, "alt": f"Result {hit.rank}: {entry['alt']}"}
-
-    def _score(self, result: Result, row: str) -> Line:
-        name, tip = SCORES[self.choice.metric]
-        if row == "combined":
-            name, tip = "score", "Weighted sum of both models' normalised scores, 0 to 1"
-        return f"{result.hit.rank} · {name} {result.score:.3f}", tip
-
-    def _movement(self, result: Result, row: str) -> Line:
-        """Where else the photo stands: ▲ if this model ranks it higher than the other does."""
-        if row == "combined":
-            places = [rank or f"beyond {DEPTH}" for rank in result.elsewhere]
-            return f"A {places[0]}, B {places[1]}", "Its rank with each model alone"
-        [there], other = result.elsewhere, "B" if row == "a" else "A"
-        if there is None:
-            return f"new, beyond {DEPTH} there", f"Not among the first {DEPTH} of {other}"
-        tip = f"At rank {there} with {other}"
-        if there > len(self.answer.a):
-            return f"new, {there} there", f"{tip}: not in its row"
-        change = there - result.hit.rank
-        if not change:
-            return "= same rank", tip
-        word = "higher" if change > 0 else "lower"
-        tip += f": {abs(change)} {word} here"
-        return f"▲ {change}" if change > 0 else f"▼ {-change}", tip
 
     def _enlarge(self, id_: str, place: str) -> None:
         """Query and result side by side, with the way to the results before and after it."""
         ids = [str(result.hit.id) for result in self.results.get(place, [])]
-        pair = [self._large(self.choice.query, self._about_query())]
+        if place != "query" and id_ not in ids:
+            return  # clicked before the row changed
+        pair = [self._large(self.shown[0].query, self._about_query())]
         about = {"place": place, "title": ""}
         if place != "query":
             number = ids.index(id_)
@@ -556,7 +545,7 @@ class Explorer(widgets.VBox):
 
     def _large(self, record: ImageRecord, lines: list[Line]) -> dict:
         """A photo for the dialog; where names could tell the models apart it has none."""
-        hidden = self.blind.value or record.id == OWN_PHOTO
+        hidden = self.shown[2] or record.id == OWN_PHOTO
         name = [] if hidden else [(display_path(record.path), str(record.path))]
         return {
             "src": photo_uri(record.path, ENLARGED),
@@ -567,6 +556,10 @@ class Explorer(widgets.VBox):
 
     def _explain(self, record: ImageRecord, row: str) -> None:
         """Heat maps of notebook 07: where the similarity of the query and a result comes from."""
+        shown = self.photos.explanation
+        if (shown.get("row"), shown.get("id")) == (row, str(record.id)):
+            self.photos.explanation = {}
+            return
         self.photos.message = "Computing the heat maps …"
         choice, *_ = self.shown
         query, maps, told = choice.query, {}, []
@@ -594,13 +587,9 @@ class Explorer(widgets.VBox):
         self.photos.message = ""
 
 
-def _control(kind: type[widgets.Widget], description: str, **options: object) -> widgets.Widget:
-    return kind(
-        description=description,
-        style={"description_width": "6rem"},
-        layout=widgets.Layout(width="auto"),
-        **options,
-    )
+def _show_only_if(wanted: bool, *parts: widgets.DOMWidget) -> None:
+    for part in parts:
+        part.layout.display = None if wanted else "none"
 
 
 def _name(query: ImageRecord) -> str:
@@ -610,7 +599,3 @@ def _name(query: ImageRecord) -> str:
 
 def _votes(number: int) -> str:
     return f"{number} vote{'' if number == 1 else 's'}"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]

@@ -62,6 +62,11 @@ def opened(watch, lab, stored):
 def explore(opened):
     """Its explorer with all settings as at first; afterwards nothing may have gone wrong."""
     page = opened.page
+    page.evaluate(
+        """window.jupyterapp.shell.currentWidget.content.widgets
+            .filter(cell => cell.model.sharedModel.source === 'explore')
+            .forEach(cell => cell.model.clearExecution())"""
+    )  # its second view, which has a test of its own
     scroll_to(page, "Explorer(dataset)")
     page.locator(".photo-browser").first.wait_for()
     page.get_by_label("Blind", exact=True).set_checked(False)
@@ -89,14 +94,15 @@ def run_all(page, address: str, notebook: str) -> None:
         "window.jupyterapp.shell.currentWidget.content.widgets.forEach("
         "cell => cell.model.type === 'code' && cell.model.clearExecution())"
     )
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    settled(page, "window.jupyterapp.commands.execute('notebook:run-all-cells')")
     cells = json.loads(
         page.evaluate(
             "JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON().cells)"
         )
     )
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    failed = [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    failed = [out["evalue"] for out in outputs if out["output_type"] == "error"]
     assert failed == []
     counts = [cell["execution_count"] for cell in code]
     assert counts == list(range(counts[0], counts[0] + len(code)))
@@ -116,12 +122,21 @@ def scroll_to(page, text: str) -> None:
     )
 
 
-def idle(page) -> None:
-    """Wait until the kernel has answered everything asked of it so far."""
+def settled(page, promise: str) -> None:
+    """Wait for a promise in the page; unlike that of `evaluate`, this wait ends."""
     page.evaluate(
-        "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-        ".requestKernelInfo().then(() => null)"
+        f"() => {{ window.settled = false; {promise}.then(() => window.settled = true); }}"
     )
+    page.wait_for_function("window.settled")
+
+
+def idle(page) -> None:
+    """Wait until the kernel has done everything asked of it so far, and the page has heard of it.
+
+    The end of a request is told where the widgets' news is told, after them.
+    """
+    kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+    settled(page, f"{kernel}.requestExecute({{code: '', silent: true}}).done")
 
 
 # make lab ------------------------------------------------------------------------------------
@@ -143,7 +158,11 @@ def test_a_saved_explorer_is_a_picture_and_the_notebooks_stay_clean(
     watched, lab, environment, stored, screenshots
 ):
     page, build = watched.page, Path(environment["BUILD_DIR"])
-    source = "from helpers.explorer.widget import Explorer\nExplorer()"
+    source = (
+        "from helpers.datasets import open_dataset\n"
+        "from helpers.explorer.widget import Explorer\n"
+        "Explorer(open_dataset())"
+    )
     write_notebook(build / "lab/saved.ipynb", source)
     run_all(page, lab, "saved.ipynb")
     page.locator(".photo-browser").first.wait_for()
@@ -213,11 +232,12 @@ def set_number(page, count: int) -> None:
 
 
 def click_photo(page, place: str, number: int) -> int:
-    """Click a photo of the strip or a row, and wait until it is the query; returns its id."""
+    """Click a photo of the strip or a row, and wait for its results; returns its id."""
     photo = page.locator(".photo-browser").first.locator(f"{place} .photo").nth(number)
     query = int(photo.get_attribute("data-id"))
     photo.click()
     wait_until(page, lambda: asked(page) == query)
+    idle(page)
     return query
 
 
@@ -376,6 +396,34 @@ def test_the_quick_start_shows_its_picture_and_takes_a_photo(watched, lab, tmp_p
     page.screenshot(path=screenshots / "00_quick_start_my_photo.png")
 
 
+def test_run_all_ends_at_the_explorer_one_has_used(opened, stored, screenshots):
+    page, last = opened.page, page_end(opened.page)
+    page.screenshot(path=screenshots / "10_explore_end.png")
+    query = int(last.locator(".strip .photo").nth(3).get_attribute("data-id"))
+    last.locator(".strip .photo").nth(3).click()
+    both = page.locator(".photo-browser .query figure")
+    ids = "all => all.map(one => Number(one.dataset.id))"
+    wait_until(page, lambda: both.evaluate_all(ids) == [query, query])
+    last.locator("[data-row=a] .enlarge").first.click()
+    page.locator("dialog[open]").wait_for()
+    idle(page)
+    assert page.locator("dialog[open]").count() == 1, "only where it was asked for"
+    page.keyboard.press("Escape")
+    opened.check()
+
+
+def page_end(page):
+    """The last explorer in the notebook, of which a good part is in view."""
+    last = page.locator(".explorer .photo-browser").last
+    in_view = """one => {
+        const [{top, bottom}, seen] =
+            [one, one.closest('.jp-WindowedPanel-outer')].map(node => node.getBoundingClientRect());
+        return Math.min(bottom, seen.bottom) - Math.max(top, seen.top);
+    }"""
+    wait_until(page, lambda: last.evaluate(in_view) > 300)
+    return last
+
+
 def test_query_filter_number_and_fusion(explore, stored, screenshots):
     page, dataset = explore, stored
     check_rows(page, dataset, click_photo(page, ".strip", 3), 6)
@@ -412,8 +460,8 @@ def test_query_filter_number_and_fusion(explore, stored, screenshots):
     of_it = {record.id for record in dataset if category in record.labels}
     strip = page.locator(".explorer .strip .photo")
     wait_until(page, lambda: strip.count() == len(of_it))
-    page.get_by_role("button", name="Random query").click()
-    idle(page)
+    control(page, "Random query").click()
+    wait_until(page, lambda: asked(page) != query)
     assert asked(page) in of_it
     check_rows(page, dataset, asked(page), 3)
 
@@ -466,6 +514,11 @@ def test_why_shows_heat_maps_under_the_row(explore, stored, screenshots):
         assert asked(page) == query, "explaining must not change the query"
     wait_until(page, lambda: maps.evaluate("one => one.naturalWidth") > 600)
     page.screenshot(path=screenshots / "heat_maps.png")
+    why = page.locator(".photo-browser [data-row=b] .why").nth(2)
+    why.click()
+    wait_until(page, lambda: maps.count() == 0)  # the same button takes them away
+    why.click()
+    maps.wait_for()
     check_rows(page, stored, click_photo(page, ".strip", 6), 6)
     assert maps.count() == 0, "the maps are of another query"
 
@@ -474,8 +527,8 @@ def test_why_shows_heat_maps_under_the_row(explore, stored, screenshots):
 
 
 def tally(page) -> str:
-    """What stands under the photos about votes."""
-    return page.locator(".explorer > .widget-html").first.inner_text()
+    """What stands above the photos about votes."""
+    return page.locator(".explorer .votes").first.inner_text()
 
 
 def test_open_votes_are_counted_and_not_tested(explore, stored):
@@ -729,10 +782,18 @@ def test_a_model_is_made_with_progress_and_can_be_cancelled(explore, stored, scr
     assert told(page) == "" and progress.count() <= 1
 
     made = embedding_model("resnet50", "recommended", "int8")
+    page.locator(".explorer").first.evaluate(
+        """one => {
+            window.told = [];  // on a fast machine a text may come and go between two looks
+            new MutationObserver(() => window.told.push(one.textContent))
+                .observe(one, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
     choose(page, "Model B", made.label)
-    page.get_by_text(f"of {len(stored)} photos, about").wait_for()
     title = page.locator(".photo-browser [data-row=b] h3")
     wait_until(page, lambda: title.inner_text() == f"B · {made.label}")
+    progress = rf"step 2 of 3, computing vectors: \d+ of {len(stored)} photos, about \d+ s left"
+    assert any(re.search(progress, text) for text in page.evaluate("window.told"))
     assert model.evaluate(option).replace("\xa0", " ") == made.label, "no “made on first use”"
     check_rows(page, stored, query, 6, models=(A, made))
 
@@ -796,12 +857,24 @@ def test_a_large_photo_is_shrunk_in_the_browser(explore, tmp_path):
     assert large.stat().st_size > 16e6
     page.locator(".photo-browser input[type=file]").first.set_input_files(str(large))
     wait_until(page, lambda: asked(page) == OWN_PHOTO)
+    idle(page)
     assert told(page) == ""
     page.get_by_role("button", name="Enlarge", exact=True).click()
     photo = page.locator("dialog[open] img")
     photo.wait_for()
     assert photo.evaluate("one => one.naturalWidth / one.naturalHeight") == pytest.approx(1.5, 0.01)
     page.keyboard.press("Escape")
+
+
+def test_a_click_that_waits_for_the_kernel_is_seen(explore):
+    page = explore
+    kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+    page.evaluate(f"() => {{ {kernel}.requestExecute({{code: 'import time; time.sleep(3)'}}); }}")
+    photo = page.locator(".explorer .strip .photo").nth(15)
+    photo.click()
+    page.locator(".photo-browser[aria-busy=true]").first.wait_for()
+    wait_until(page, lambda: asked(page) == int(photo.get_attribute("data-id")))
+    wait_until(page, lambda: page.locator(".photo-browser[aria-busy=true]").count() == 0)
 
 
 @pytest.mark.parametrize("name", ["milvus", "redis"])
@@ -814,15 +887,14 @@ def test_it_goes_on_after_a_service_was_stopped(explore, stored, name):
     psutil.wait_procs([server])
     page.locator(".photo-browser [data-row=a] .why").first.click()  # needs no server
     page.locator(".photo-browser .explanation img").wait_for()
-    assert told(page) == ""
+    wait_until(page, lambda: told(page) == "")
     click = page.locator(".explorer .strip .photo").nth(4)
     click.click()
     wait_until(page, lambda: told(page).startswith(f"{name.capitalize()} does not answer"))
     assert told(page).count(".") == 1 and "Traceback" not in told(page)
     click.click()
     query = int(click.get_attribute("data-id"))
-    wait_until(page, lambda: asked(page) == query)
-    assert told(page) == ""
+    wait_until(page, lambda: asked(page) == query and told(page) == "")
     check_rows(page, stored, query, 6)
     [again] = [one for one in services.running_services() if one.name == name]
     assert again.pid != service.pid
@@ -880,6 +952,7 @@ def test_accessible_in_both_themes(explore, stored, screenshots, theme):
     assert ("white" in arrow) == (theme == "JupyterLab Dark")
     page.locator(".photo-browser [data-row=a] .why").first.click()
     page.locator(".photo-browser .explanation img").first.wait_for()
+    idle(page)
     page.screenshot(path=screenshots / f"explorer_{theme.split()[1].lower()}.png")
     found = checker.Axe().run(page, context=".explorer").response
     assert found["passes"]
@@ -896,7 +969,10 @@ def test_a_narrow_window(explore, screenshots):
     try:
         click_photo(page, ".strip", 8)
         browser = page.locator(".photo-browser").first
-        assert browser.evaluate("one => one.scrollWidth <= one.clientWidth")
+        fits = "one => one.clientWidth < 650 && one.scrollWidth <= one.clientWidth"
+        wait_until(page, lambda: browser.evaluate(fits))
+        tiles = page.locator(".photo-browser .results .tile")
+        assert tiles.evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
         page.screenshot(path=screenshots / "explorer_narrow.png")
         check_message_moves_no_photo(page, screenshots / "message_narrow.png")
     finally:
@@ -985,7 +1061,7 @@ def lasso(page, left: float, top: float, right: float, bottom: float) -> None:
 
 
 def between(values: np.ndarray, share: float) -> float:
-    """A pixel near that quantile, as far from all photos as can be: a mouse is at whole ones."""
+    """A whole pixel, as a mouse is at, near that quantile and as far from all photos as can be."""
     first, last = np.quantile(values, [share - 0.06, share + 0.06])
     pixels = np.arange(math.ceil(first), last)
     distances = np.abs(pixels[:, None] - values).min(axis=1)
@@ -1061,6 +1137,8 @@ def test_map_lasso_lights_up_the_same_photos_in_the_other_map(
     left, top = drawn[1].min(axis=0)
     lasso(page, left - 8, top - 8, left - 2, top - 2)  # around nothing
     wait_until(page, lambda: lit(plot, places) == [[], []])
+    strong = "plot => plot._fullData.every(one => one.visible !== true || one.opacity === 1)"
+    wait_until(page, lambda: plot.evaluate(strong))
     drawn_around = plot.locator(".selectionlayer path")
     wait_until(page, lambda: drawn_around.count() == 0)  # no empty lasso stays
 

@@ -228,10 +228,19 @@ def forms(first_layers):
     product = (*POOLED, ("MatMul", ["pooled", "w"], "m", {}), ("Add", ["m", "b"], "a", {}),
                ("Softmax", ["a"], "classes", {"axis": 1}))  # fmt: skip
     yield "after a Softmax", followed(first_layers, *product, outputs=["classes"], **about), {}
+    length = ("ReduceL2", ["pooled"], "length", {"axes": [1], "keepdims": 1})
+    divided = (*POOLED, ("Neg", ["pooled"], "pooler_output", {}), length,
+               ("Div", ["pooled", "length"], "image_embeds", {}))  # fmt: skip
+    yield (
+        "of length 1, and another",
+        followed(first_layers, *divided, outputs=["pooler_output", "image_embeds"], axes=[1]),
+        {},
+    )
     plain = followed(first_layers, *layer, ("Identity", ["logits"], "out", {}), outputs=["out"],
                      **about)  # fmt: skip
     labels = {"config": {"id2label": {str(number): "x" for number in range(10)}}}
     yield "as wide as the labels", plain, {"config": labels}
+    yield "as wide as the classes", plain, {"config": {"config": {"num_classes": 10}}}  # timm's
 
 
 NAMES = (
@@ -249,7 +258,9 @@ NAMES = (
     "a first token",
     "logits",
     "after a Softmax",
+    "of length 1, and another",
     "as wide as the labels",
+    "as wide as the classes",
 )
 
 
@@ -292,9 +303,11 @@ def test_what_is_not_known_is_asked_for(first_layers, refused):
         ({"std": [0, 1, 1]}, "std=.* above 0"),
         ({"std": 0.5}, r"std=\[0.5\] .* not three numbers"),
         ({"mean": "grey"}, r"mean=\['grey'\] .* not three numbers"),
-        ({"input_size": 5}, "input_size=5 is no number of pixels from 8"),
+        ({"input_size": 5}, "input_size=5 of net.onnx is no number of pixels from 8 .*, as in"),
         ({"channels": "YUV"}, "channels='YUV' is unknown"),
         ({"resize": "area"}, "resize='area' is unknown"),
+        ({"resize": ["bicubic"]}, r"resize=\['bicubic'\] is unknown"),
+        ({"crop": "yes"}, "crop='yes' is unknown: use True or False"),
         ({"output": "embeds"}, "no output 'embeds', only map: give one"),
     ],
 )
@@ -324,7 +337,19 @@ def test_networks_that_cannot_be_used_are_refused(first_layers, refused):
                     outputs=["out"], shape=[4, 144])  # fmt: skip
     as_given = ("Identity", ["given"], "pixels", {})
     four = preceded(four, TensorProto.FLOAT, [4, 64, 64, 3], as_given)
-    assert "for several photos at once than for one: export it" in refused(four, **SCALED)
+    assert "because it fails for several photos at once" in refused(four, **SCALED)
+    lacking = onnx.ModelProto()
+    lacking.CopyFrom(first_layers)
+    lacking.opset_import[0].domain = "my.lab"  # ONNX Runtime takes its operators for standard ones
+    assert "with standard operators of opset" in refused(lacking, **SCALED)
+    digits = changed(*POOLED, ("ArgMax", ["pooled"], "out", {"axis": 1}))
+    assert "no floating-point numbers (its outputs: out)" in refused(digits, **SCALED)
+    single = changed(("ReduceMean", ["map"], "out", {"keepdims": 0}))
+    assert "the same vector for different photos" in refused(single, **SCALED)
+    new = onnx.ModelProto()
+    new.CopyFrom(first_layers)
+    new.ir_version = 99
+    assert "cannot run net.onnx: Unsupported model IR version: 99, max" in refused(new, **SCALED)
     never = followed(first_layers, ("Reshape", ["map", "shape"], "out", {}), outputs=["out"],
                      shape=[-1, 144, 7, 7])  # fmt: skip
     assert "does not run on photos of 64 × 64 pixels" in refused(never, **SCALED)
@@ -532,16 +557,36 @@ def test_what_a_config_may_not_say():
     for config, said in (
         ({"size": {"height": 224, "width": 320}}, "320 × 224 pixels, and only squares"),
         ({"size": 224, "resample": 4}, 'resample=4, .*resize="bicubic"'),
-        ({"size": {"shortest_edge": "big"}}, "input_size='big' is no number"),
+        ({"size": 5}, "input_size=5 of net is no number"),
     ):
         with pytest.raises(TutorialError, match=said):
             preprocessing.recipe(config, None, **none, where="net")
 
 
-def test_a_config_that_is_no_json_is_named(tmp_path):
-    (tmp_path / "preprocessor_config.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[1]", "null"])
+def test_a_config_that_is_no_json_object_is_named(tmp_path, content):
+    (tmp_path / "preprocessor_config.json").write_text(content)
     with pytest.raises(TutorialError, match="preprocessor_config.json is not a JSON object"):
         preprocessing.read_config(tmp_path / "preprocessor_config.json")
+
+
+def test_a_setting_in_a_config_that_cannot_be_is_named(tmp_path):
+    for setting in (
+        {"size": {"shortest_edge": "big"}},
+        {"size": [224, 224]},
+        {"crop_size": 224.5},
+        {"crop_pct": "0.9"},
+        {"crop_pct": 0},
+        {"rescale_factor": "1/255"},
+        {"rescale_factor": 0},
+        {"vision_config": "base"},
+        {"id2label": 5},
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(setting))
+        with pytest.raises(TutorialError, match=f"config.json says {next(iter(setting))}=.*delete"):
+            preprocessing.read_config(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text('{"rescale_factor": null}')
+    assert preprocessing.read_config(tmp_path / "config.json") == {}
 
 
 def test_the_margin_of_a_config_is_cut_off(photos):

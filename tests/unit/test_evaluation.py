@@ -302,6 +302,7 @@ def test_a_table_is_made_readable():
     shown = ev.readable(table.rename(index={"a − b": "ndcg@10"}))
     assert shown.loc["nDCG@10", "p"] == "< 0.001" and table["p"].iloc[0] < 0.001
     assert str(ev.readable(pd.DataFrame({"map@5": [-0.0001]})).iloc[0, 0]) == "0.0"
+    assert list(ev.readable(pd.DataFrame({"p": [np.nan, 0.2]}))["p"]) == ["nan", "0.200"]
     assert list(ev.readable(pd.DataFrame({"map@5": [1.0], "x@y": [1.0]})).columns) == [
         "mAP@5",
         "x@y",

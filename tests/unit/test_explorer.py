@@ -15,12 +15,21 @@ from pymilvus.exceptions import MilvusException
 from helpers import search
 from helpers import services as running
 from helpers.datasets import ImageDataset, ImageRecord
-from helpers.explorer.answer import METRICS, Choice, Stores, answer, offered_models
+from helpers.explorer.answer import (
+    METRICS,
+    Choice,
+    Result,
+    Stores,
+    answer,
+    rank_line,
+    score_line,
+)
 from helpers.explorer.embedding_map import EmbeddingMap, joined, nearest, unit_square
 from helpers.explorer.photo_browser import photo_uri, thumbnail_uri
 from helpers.explorer.votes import Vote, load_votes, save_vote, tally, votes_path
 from helpers.explorer.widget import Explorer, _remembered
-from helpers.models import embedding_model
+from helpers.hits import Hit
+from helpers.models import all_models, embedding_model
 from helpers.search import StoredModel
 from helpers.settings import ROOT, TutorialError
 from helpers.vector_store import ensure_collection, store
@@ -94,6 +103,25 @@ def test_weight_goes_from_row_a_to_row_b(dataset, stores):
         assert ids(found.combined) == ids(getattr(found, side))
     between = answer(stores, replace(choice, weight=0.5))
     assert ids(between.combined) not in (ids(between.a), ids(between.b))
+
+
+@pytest.mark.parametrize(
+    ("rank", "there", "line"),
+    [(2, 2, "= same rank"), (1, 4, "▲ 3"), (4, 1, "▼ 3"), (1, 7, "new, 7 there"),
+     (1, None, "new, beyond 200 there")],
+)  # fmt: skip
+def test_a_result_says_where_the_other_model_has_it(rank, there, line):
+    result = Result(Hit(1, 0.5, rank, "", frozenset()), 0.5, (there,), frozenset())
+    assert rank_line(result, "a", 6)[0] == line
+    assert score_line(result, "a", "L2")[0] == f"{rank} · d² 0.500"
+
+
+def test_what_is_enlarged_is_what_is_seen(dataset, stores):
+    widget = Explorer(dataset)
+    widget.count.value = 99
+    widget.ask(dataset.records[4])  # fails, as do all searches for 99 photos
+    send(widget, "enlarge", place="query", id=widget.photos.query["id"])
+    assert dataset.records[0].path.name in widget.photos.enlarged["photos"][0]["path"]
 
 
 def test_metrics_change_the_score_and_not_the_order(dataset, stores):
@@ -174,19 +202,19 @@ def test_a_server_that_never_answered_is_named(dataset, stores, monkeypatch):
 
 def test_all_models_of_the_registry_are_offered(tmp_path, monkeypatch):
     monkeypatch.setenv("BUILD_DIR", str(tmp_path))  # where nothing was adopted
-    assert len(set(offered_models())) == 12
-    assert {model.precision for model in offered_models()} == {"fp32", "int8"}
+    assert len(set(all_models())) == 12
+    assert {model.precision for model in all_models()} == {"fp32", "int8"}
 
 
 def test_widget_answers_clicks_and_goes_on_after_errors(dataset, stores):
     widget = Explorer(dataset)
-    widget._on_photo(widget.photos, {"kind": "photo", "id": "5", "place": "strip"}, [])
-    assert widget.photos.query["id"] == "5"
+    widget.photos._handle_custom_msg({"kind": "photo", "id": "5", "place": "strip"}, [])
+    assert widget.photos.query["id"] == "5" and widget.photos.explanation == {}
     shown = [int(photo["id"]) for photo in widget.photos.rows[0]["photos"]]
     assert shown == expected(dataset, 8, 4, 6)[0]
     assert all(photo["alt"] for row in widget.photos.rows for photo in row["photos"])
     message = {"kind": "file", "name": "a/notes.txt", "number": 0, "of": 1}
-    widget._on_photo(widget.photos, message, [b"no image"])
+    widget.photos._handle_custom_msg(message, [b"no image"])
     assert widget.photos.message.startswith("'notes.txt' cannot be used as a photo")
     assert "remove the file" not in widget.photos.message
     widget.count.value = 99
@@ -208,7 +236,12 @@ def test_widget_survives_the_end_of_the_servers(dataset, stores):
 
 def send(widget, kind, **about):
     """What the browser sends, as a click or a key causes it."""
-    widget._on_photo(widget.photos, {"kind": kind, **about}, [])
+    about = {"query": widget.photos.query["id"], **about}
+    widget.photos._handle_custom_msg({"kind": kind, **about}, [])
+
+
+def ids_shown(widget):
+    return [widget.photos.query["id"], *(one["id"] for one in widget.photos.rows[1]["photos"])]
 
 
 def blind(widget, number):
@@ -267,6 +300,15 @@ def test_blind_votes_never_ask_twice_and_end_with_the_result(dataset, stores, mo
     assert len(kept) == len(set(kept)) == 11  # of twelve: the first was seen with names
 
 
+def test_a_second_click_is_no_vote_on_the_next_query(dataset, stores):
+    widget = Explorer(dataset)
+    blind(widget, 3)
+    first = widget.photos.query["id"]
+    for _ in range(2):
+        send(widget, "vote", better="a", query=first)
+    assert [vote.query for vote in load_votes()] == [first]
+
+
 def test_the_last_blind_vote_can_be_taken_back(dataset, stores):
     widget = Explorer(dataset)
     blind(widget, 3)
@@ -319,22 +361,26 @@ def test_any_photo_is_found_and_the_strip_says_what_it_leaves_out(dataset, store
     assert [photo["id"] for photo in widget.photos.strip] == ["8"]
     widget.find.value = ""
     widget.order.value = "most disagreement first"
-    shares = []
-    for photo in widget.photos.strip:
-        row = int(photo["id"]) - 1
-        lists = [set(expected(dataset, seed, row, 10)[0]) for seed in (8, 5)]
-        shares.append(len(lists[0] & lists[1]))
-    assert shares == sorted(shares)
+    for seeds in ((8, 5), (8, 18)):
+        shares = []
+        for photo in widget.photos.strip:
+            row = int(photo["id"]) - 1
+            lists = [set(expected(dataset, seed, row, 10)[0]) for seed in seeds]
+            shares.append(len(lists[0] & lists[1]))
+        assert shares == sorted(shares)
+        widget.models["b"].value = embedding_model("efficientnet_lite0")  # the strip follows
 
 
 def test_settings_are_remembered_in_the_kernel(dataset, stores):
     widget = Explorer(dataset)
     widget.count.value = 3
     widget.category.value = "cup"
+    widget.size.value = "large"
     widget.ask(dataset.records[5])
     widget.count.value = 99  # what failed is not
     again = Explorer(dataset)
     assert (again.count.value, again.category.value) == (3, "cup")
+    assert again.size.value == "large" and again.photos.size == 260
     assert again.photos.query["id"] == "6"
 
 
@@ -346,6 +392,10 @@ def test_result_and_query_are_enlarged_side_by_side(dataset, stores):
     assert shown["title"] == "3 of 6" and [len(shown["photos"]), shown["place"]] == [2, "b"]
     assert shown["photos"][1]["path"] == str(dataset.by_id[int(third)].path)
     assert shown["before"] == widget.photos.rows[1]["photos"][1]["id"]
+    widget.photos.enlarged = {}
+    gone = next(str(id_) for id_ in range(1, 13) if str(id_) not in ids_shown(widget))
+    send(widget, "enlarge", place="b", id=gone)  # the row has changed since the click
+    assert widget.photos.enlarged == {}
     blind(widget, 3)
     send(widget, "enlarge", place="a", id=widget.photos.rows[0]["photos"][0]["id"])
     assert not any(photo["path"] for photo in widget.photos.enlarged["photos"])
@@ -357,7 +407,7 @@ def test_own_photos_of_the_same_name_are_told_apart(dataset, stores, monkeypatch
     widget = Explorer(dataset)
     for photo in PHOTOS[:2]:
         message = {"kind": "file", "name": "IMG_0001.jpg", "number": 0, "of": 1}
-        widget._on_photo(widget.photos, message, [photo.read_bytes()])
+        widget.photos._handle_custom_msg(message, [photo.read_bytes()])
         assert widget.photos.message == ""
         assert widget.photos.query["src"] == photo_uri(photo, 320)
         assert widget.photos.query["lines"] == [("Your photo", "")]
@@ -393,13 +443,6 @@ def test_votes_count_each_query_once_and_survive(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.glob(".*.part")] == []
 
 
-def test_a_model_is_not_voted_on_against_itself(tmp_path, monkeypatch):
-    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
-    with pytest.raises(TutorialError, match="Both sides are model 1: vote on two different models"):
-        save_vote(vote("1", "a", "model 1", "model 1"))
-    assert load_votes() == []
-
-
 def test_votes_that_cannot_be_written_are_said(dataset, stores, tmp_path, monkeypatch):
     widget = Explorer(dataset)
     monkeypatch.setenv("BUILD_DIR", str(tmp_path))
@@ -430,7 +473,7 @@ def spaces(dataset):
 
 
 def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
-    *base, left, right = spaces.figure.data
+    *base, left, right = [trace for trace in spaces.figure.data if trace.showlegend is False]
     spaces.choose([3])
     wanted = {3} | {int(i) for seed in (1, 2) for i in nearest(unit_vectors(seed, 8))[3]}
     assert set(spaces.chosen) == wanted
@@ -439,6 +482,8 @@ def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
     for space, trace in zip(spaces.places, (left, right), strict=True):
         assert list(zip(trace.x, trace.y, strict=True)) == [tuple(space[i]) for i in spaces.chosen]
     assert {trace.opacity for trace in base} == {0.2}
+    legend = [trace for trace in spaces.figure.data if trace.name]
+    assert {trace.opacity for trace in legend} == {None}, "it can be read all the time"
     assert len(spaces.figure.layout.shapes) == len(wanted)
     spaces.choose([1, 2])
     assert spaces.chosen == joined([2, 1], []) == [1, 2]
@@ -449,7 +494,7 @@ def test_map_chooses_in_both_spaces_and_joins_by_lines(spaces):
 
 
 def test_map_has_a_legend_of_categories_and_no_upload(spaces, dataset):
-    named = [trace.name for trace in spaces.figure.data if trace.showlegend]
+    named = [trace.name for trace in spaces.figure.data if trace.name]
     assert sorted(named) == sorted({min(record.labels) for record in dataset})
     assert spaces.figure._config["showSendToCloud"] is False
     assert spaces.figure.layout.width is None, "as wide as its container"

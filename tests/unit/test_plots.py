@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,19 @@ def test_results_are_only_marked_where_the_query_has_labels(dataset):
         assert "".join(mark for mark in "✓✗" if mark in written) == marks
         frames = {axes.patches[0].get_linestyle() for axes in figure.axes[1:]}
         assert (":" in frames) is bool(labels)
+
+
+def test_long_names_of_models_do_not_cover_each_other(dataset):
+    hits = [Hit(1, 0.5, 1, "1.png", frozenset())]
+    titles = ("efficientnet_lite0_from_pytorch", "EfficientNet-Lite0", "a name of five short words")
+    results = dict.fromkeys(titles, hits)
+    figure = plots.side_by_side(dataset.paths[0], frozenset(), results, dataset.photos)
+    figure.savefig(io.BytesIO(), format="png")
+    found = [text for axes in figure.axes for text in axes.texts if text.get_rotation() == 90]
+    boxes = [text.get_window_extent() for text in found]
+    assert len(found) == 3 and found[1].get_text() == titles[1]
+    for upper, lower in pairwise(boxes):
+        assert lower.y1 < upper.y0
 
 
 def test_the_searched_part_is_drawn_on_the_whole_query(dataset):
