@@ -74,7 +74,7 @@ bench: ready  ## photos per second of every way, side by side; writes build/benc
 recipes: ready  ## measure every recipe on DATASET; notebook 5 then shows it
 	@$(PY) tools/measure_recipes.py
 
-quality: ready  ## notebooks 4 to 7 on DATASET; writes docs/quality.json and docs/ladder.svg
+quality: ready  ## notebooks 4 to 7 and 11 on DATASET; writes docs/quality.json and docs/ladder.svg
 	@$(PY) tools/measure_quality.py
 
 notebooks: ready  ## re-execute the committed notebooks in place, on the sample

@@ -1,4 +1,4 @@
-"""Which model, which combination, which steps: the numbers of notebooks 4 to 7 on DATASET.
+"""Which model, which combination, which steps: the numbers of notebooks 4 to 7 and 11 on DATASET.
 
 `make quality` runs them and keeps what they measured in `docs/quality.json`, and the ladder as
 `docs/ladder.svg`. The committed ones are of COCO photos (`DATASET=…/coco-mini`).
@@ -21,7 +21,8 @@ from helpers.settings import ROOT, exit_status
 from helpers.study import figures
 
 NOTEBOOKS = ("04_search_compare", "05_measure_quality", "06_combine_models", "07_explain_matches")
-SECTIONS = ("dataset", "environment", "search", "evaluation", "fusion", "explanation")
+NOTEBOOKS += ("11_bring_any_model",)
+SECTIONS = ("dataset", "environment", "search", "evaluation", "fusion", "explanation", "adoption")
 MEASURED = ROOT / "docs/quality.json"
 LADDER = ROOT / "docs/ladder.svg"
 

@@ -211,7 +211,7 @@ def numbers_of(value):
     return [value] if isinstance(value, int | float) else []
 
 
-@pytest.mark.parametrize("number", [4, 5, 6, 7, 8])
+@pytest.mark.parametrize("number", [4, 5, 6, 7, 8, 11])
 def test_numbers_said_of_coco_are_kept(kept, number):
     cells = nbformat.read(NOTEBOOKS[number], as_version=4).cells
     said = 0
