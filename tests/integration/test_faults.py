@@ -249,7 +249,7 @@ def test_killed_in_the_middle_of_an_extraction(build, photos, record_fault):
         "from helpers.datasets import open_dataset; from helpers import extraction as e; "
         "from pathlib import Path; from faults import halting; "
         "e.VectorCache.append = halting(3, e.VectorCache.append); "
-        f"e.extract(Path({str(onnx_file)!r}), open_dataset({str(photos)!r}).paths, batch_size=4)"
+        f"e.extract(Path({str(onnx_file)!r}), open_dataset({str(photos)!r}).paths)"
     )
     until(lambda: halted(process), process)
     kill(process)

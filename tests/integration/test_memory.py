@@ -43,16 +43,19 @@ def test_a_bulk_search_of_2000_vectors_stays_within_half_a_gigabyte(clean_settin
 
 
 def test_a_filter_by_label_stays_within_it_too(clean_settings):
+    """With ARRAY_CONTAINS, Milvus Lite makes lists of all rows: 265 MB and more for these."""
+    rows = 4 * ROWS
     client = services.connect_milvus()
     [server] = services.running_services()
-    vectors = normalize(np.random.default_rng(2).random((ROWS, DIMENSION), dtype=np.float32))
-    ids, labels = list(range(ROWS)), [["odd"] if row % 2 else ["even"] for row in range(ROWS)]
+    vectors = normalize(np.random.default_rng(2).random((rows, DIMENSION), dtype=np.float32))
+    ids, labels = list(range(rows)), [["odd"] if row % 2 else ["even"] for row in range(rows)]
     vector_store.ensure_collection(client, "filtered", DIMENSION, description={})
-    vector_store.store(client, "filtered", ids, vectors, ["a.jpg"] * ROWS, labels)
+    vector_store.store(client, "filtered", ids, vectors, ["a.jpg"] * rows, labels)
     before = peak_mb(server.pid)
     asked = {"filter": "ARRAY_CONTAINS(labels, {label})", "filter_params": {"label": "odd"}}
     found = vector_store.search(client, "filtered", vectors[:50], 3, **asked)
-    assert peak_mb(server.pid) - before < MOST_MB / 8
+    # Nothing as a rule; 192 while Milvus Lite builds the index of what it has just compacted.
+    assert peak_mb(server.pid) - before < MOST_MB / 2
     assert all(hit.id % 2 for hits in found for hit in hits)
     assert [hits[0].id for hits in found[1::2]] == list(range(1, 50, 2))
 
