@@ -6,7 +6,7 @@ Conventions are those of `ranking`, whose functions can be had from here as well
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -197,11 +197,12 @@ def _scores(
     scores = {f"{metric}@{k}": np.empty(len(queries)) for metric in metrics for k in ks}
     for start in range(0, len(queries), QUERY_BLOCK):
         block = slice(start, start + QUERY_BLOCK)
-        for metric in metrics:
-            gain, function = METRICS[metric]
-            gains = relevance_of(shown, queries[block], gain)  # [block, photos]
-            for k in ks:
-                scores[f"{metric}@{k}"][block] = function(rankings[block], gains, k)
+        for kind in {METRICS[metric][0] for metric in metrics}:
+            gains = relevance_of(shown, queries[block], kind)  # [block, photos]
+            for metric, k in product(metrics, ks):
+                gain, function = METRICS[metric]
+                if gain == kind:
+                    scores[f"{metric}@{k}"][block] = function(rankings[block], gains, k)
     return scores
 
 

@@ -211,9 +211,10 @@ def main() -> int:
     parser.add_argument("action", choices=("status", "stop", "release"))
     action = parser.parse_args().action
     if action == "status":
-        for service in running_services():
+        running = running_services()
+        for service in running:
             print(f"{service.name}: {service.uri} (pid {service.pid})")
-        if not running_services():
+        if not running:
             print("nothing is running")
     elif action == "stop":
         print("stopped:", ", ".join(stop_services()) or "nothing was running")

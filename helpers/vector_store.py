@@ -224,12 +224,19 @@ def store(
 
 
 @answering("milvus")
-def upsert(client: MilvusClient, name: str, *columns: Sequence) -> list[int]:
+def upsert(
+    client: MilvusClient,
+    name: str,
+    ids: Sequence[int],
+    vectors: np.ndarray,
+    paths: Sequence[str],
+    labels: Sequence[Collection[str]],
+) -> list[int]:
     """Insert rows, or replace those with their ids; takes and returns what `store` does.
 
     Raises TutorialError where the server refuses them.
     """
-    return client.upsert(name, _rows(*columns))["ids"]
+    return client.upsert(name, _rows(ids, vectors, paths, labels))["ids"]
 
 
 def _rows(

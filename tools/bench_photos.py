@@ -20,8 +20,8 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import cycle, islice, product
+from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 
 import helpers  # noqa: F401  before pymilvus, which reads MILVUS_URI and .env when imported
@@ -38,8 +38,8 @@ from helpers.datasets import ImageDataset, open_dataset
 from helpers.explorer.widget import Explorer
 from helpers.extraction import extract
 from helpers.files import written_whole
-from helpers.models import embedding_model
-from helpers.settings import ROOT, TutorialError, load_settings
+from helpers.models import all_models
+from helpers.settings import ROOT, exit_status, load_settings
 
 SIZES = (1000, 5000, 20_000)
 LINE = re.compile(r"^(\d\d_\w+) .*\d s\b")  # as run_notebooks.py prints it for each notebook
@@ -47,18 +47,16 @@ SECONDS_BETWEEN = 1  # reading the memory costs 50 ms of a core
 QUERIES = 50
 
 
+@exit_status
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="numbers of photos")
     sizes = parser.parse_args().sizes
-    try:
-        dataset, build = open_dataset(), load_settings().build_dir
-        for variant in product(adoption.chosen(), ("article", "recommended"), ("fp32", "int8")):
-            extract(ensure_onnx(embedding_model(*variant)), dataset.paths)
-        measured = [measure(dataset, size, build) for size in sizes]
-    except TutorialError as error:
-        print(error, file=sys.stderr)
-        return 1
+    dataset, build, names = open_dataset(), load_settings().build_dir, adoption.chosen()
+    for model in all_models():
+        if model.name in names:
+            extract(ensure_onnx(model), dataset.paths)
+    measured = [measure(dataset, size, build) for size in sizes]
     about = {"dataset": results.about(dataset), "environment": results.environment()}
     with written_whole(build / "bench_photos.json") as part:
         part.write_text(json.dumps(about | {"sizes": measured}, indent=1) + "\n", encoding="utf-8")
@@ -96,8 +94,7 @@ def measure(dataset: ImageDataset, size: int, build: Path) -> dict:
 
 def milliseconds(dataset: ImageDataset) -> dict[str, dict[str, float]]:
     """Median and 95th percentile of one search, its ids and then its paths, and of the explorer."""
-    every = len(dataset) // QUERIES
-    asked = range(0, every * QUERIES, every)
+    asked = dataset.spread_rows(QUERIES)
     with services.temporary_services():
         servers = {"milvus": services.connect_milvus(), "redis": services.connect_redis()}
         found = {}
@@ -112,7 +109,7 @@ def milliseconds(dataset: ImageDataset) -> dict[str, dict[str, float]]:
     return found
 
 
-def percentiles(action: Callable[[int], object], rows: Sequence[int]) -> dict[str, float]:
+def percentiles(action: Callable[[int], object], rows: np.ndarray) -> dict[str, float]:
     """Milliseconds of `action` over the rows, the first of them asked once more to warm up."""
     lasted = []
     for row in (rows[0], *rows):

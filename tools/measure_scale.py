@@ -2,7 +2,7 @@
 
 `python tools/measure_scale.py [OUTPUT]` takes VGG16's vectors of DATASET's photos (512 numbers) and
 jittered copies of them to Milvus Lite (up to 100 000 vectors) and to a real Milvus (up to 200 000),
-and ResNet50's (2 048 numbers) to both (up to 30 000), then searches the real one from several
+and ResNet50's (2 048 numbers) to both (up to 30 000), and searches the real one from several
 threads while rows are inserted. It writes one JSON file, `docs/scale.json` by default; notebooks 08
 and 09 show it. It takes 20 to 40 minutes on 2 cores.
 """
@@ -36,7 +36,8 @@ from helpers import results, services, vector_store
 from helpers.conversion import onnx_model
 from helpers.datasets import open_dataset
 from helpers.extraction import extract
-from helpers.settings import ROOT
+from helpers.files import written_whole
+from helpers.settings import ROOT, exit_status
 from helpers.study import indexes
 
 LITE_SIZES = (1000, 3000, 10_000, 30_000, 100_000)
@@ -51,7 +52,8 @@ HANG_SECONDS = 600  # for one call, and for calls that are still missing when ti
 COLLECTION = "load"
 
 
-def main() -> None:
+@exit_status
+def main() -> int:
     output = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs/scale.json"
     dataset = open_dataset()
     vectors = extract(onnx_model("vgg16"), dataset.paths)  # float32 [photos, 512]
@@ -75,8 +77,9 @@ def main() -> None:
             grown(measured["growth"], client, pid, index_type, vectors, sizes)
             if index_type in WIDE_INDEXES:
                 grown(measured["growth_2048"], client, pid, index_type, wide, WIDE_SIZES)
-            text = json.dumps(measured, indent=1, ensure_ascii=False)
-            output.write_text(text + "\n", encoding="utf-8")
+            with written_whole(output) as part:
+                text = json.dumps(measured, indent=1, ensure_ascii=False)
+                part.write_text(text + "\n", encoding="utf-8")
 
     with tempfile.TemporaryDirectory() as folder:
         with running(Path(folder, "load")) as server:
@@ -91,6 +94,7 @@ def main() -> None:
         client = services.connect_milvus()  # starts it
         pid = next(s.pid for s in services.running_services() if s.name == "milvus")
         grow(client, pid, LITE_SIZES, vector_store.INDEX_TYPES)
+    return 0
 
 
 @contextmanager
@@ -277,4 +281,4 @@ def filled(client: MilvusClient, vectors: np.ndarray) -> None:
 
 if __name__ == "__main__":
     pd.set_option("display.width", 200)
-    main()
+    sys.exit(main())

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from helpers import adoption, conversion, extraction, results, services, weights
 from helpers.datasets import ImageDataset, open_dataset
 from helpers.files import remove_leftovers
-from helpers.models import NETWORKS
+from helpers.models import NETWORKS, EmbeddingModel
 from helpers.progress import watched_stream
 from helpers.settings import ROOT, NeedsLabels, TutorialError, exit_status, load_settings
 
@@ -97,8 +97,9 @@ def run(notebooks: list[Path], update: bool, *, gallery: bool = False) -> int:
             if update and not ended[path.stem]:
                 write_clean(notebook, path)
             if gallery and path.stem == GALLERY_AFTER:
-                convert_models()
-                shown = write_gallery(folder, dataset)
+                models = adoption.chosen_models("article")
+                convert_missing(models)
+                shown = write_gallery(folder, dataset, models)
             for following in chapters[number + 1 : number + 2]:
                 write_index(running=following.stem)
                 if number == 0:
@@ -158,13 +159,12 @@ def index_notes(
     return notes
 
 
-def convert_models() -> None:
-    """Convert what the gallery needs beside the article's pair, unless it is there.
+def convert_missing(models: Sequence[EmbeddingModel]) -> None:
+    """Convert those of MODELS that the gallery needs beside the article's pair.
 
     In a kernel of its own, as the notebooks have: TensorFlow would stay in this process. Raises
     TutorialError if it fails.
     """
-    models = adoption.chosen_models("article")
     if all(conversion.is_current(conversion.onnx_path(model), model) for model in models):
         return
     notebook = new_notebook(cells=[new_code_cell(CONVERT)])
@@ -173,10 +173,12 @@ def convert_models() -> None:
         raise TutorialError(error)
 
 
-def write_gallery(folder: Path, dataset: ImageDataset) -> pages.Gallery:
+def write_gallery(
+    folder: Path, dataset: ImageDataset, models: Sequence[EmbeddingModel]
+) -> pages.Gallery:
     """The gallery of the models of MODELS, under the article's recipe where they have it."""
     vectors = {}
-    for model in adoption.chosen_models("article"):
+    for model in models:
         title = model.title if model.preset == "article" else f"{model.title} ({model.preset})"
         vectors[title] = extraction.extract(conversion.ensure_onnx(model), dataset.paths)
     return pages.write_gallery(folder, dataset, vectors)

@@ -302,7 +302,7 @@ def test_an_environment_that_cannot_go_on_is_made_anew(repository, installer):
     about = repository / ".venv/pyvenv.cfg"
     about.write_text(f"command = /usr/bin/python3 -m venv --without-pip {repository / '.venv'}\n")
     assert installer.why_made_anew() is None
-    about.write_text("command = /usr/bin/python3 -m venv /home/someone/old place/.venv\n")
+    about.write_text("command = /usr/bin/python3 -m venv /elsewhere/old place/.venv\n")
     assert installer.why_made_anew() == "The repository was moved"
     about.write_text("")
 
